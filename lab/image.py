@@ -1,0 +1,90 @@
+"""Base images: a minimal Debian in a tarball, built once and unpacked for each host."""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.state import CACHE, LabError
+
+SUITES = ("trixie", "bookworm")
+PACKAGES = (
+    "systemd,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,sudo,iproute2"  # a cloud image's core
+)
+# What mmdebstrap copies from this machine, or makes once, and each host must have of its own.
+FORGET = "rm -f {root}/etc/ssh/ssh_host_* {root}/etc/hostname {root}/etc/resolv.conf"
+
+
+def mirrors() -> tuple[str, str]:
+    """This machine's mirrors of Debian and of its security updates, from apt's own settings.
+
+    As plain http, which a host without any CA certificate can use: apt checks signatures itself.
+    """
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    main, security = "", ""
+    for line in output.splitlines():
+        uri, _, release = line.partition(" ")
+        uri = uri.rstrip("/").replace("https://", "http://", 1)
+        if release.endswith("-security"):
+            security = security or uri
+        elif uri.endswith("/debian"):
+            main = main or uri
+    if not main or not security:
+        raise LabError(
+            "apt on this machine knows no mirror of Debian and of its security updates, which the "
+            "lab's hosts would use too. Add both to /etc/apt/sources.list.d and run: apt-get update"
+        )
+    return main, security
+
+
+def sources(suite: str) -> list[str]:
+    main, security = mirrors()
+    return [
+        f"deb {main} {suite} main",
+        f"deb {main} {suite}-updates main",
+        f"deb {security} {suite}-security main",
+    ]
+
+
+def archive(suite: str) -> Path:
+    """Where the base image of a suite is, or will be: its name changes with its recipe."""
+    arch = subprocess.run(
+        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    recipe = "\n".join([PACKAGES, FORGET, *sources(suite)])
+    version = hashlib.sha256(recipe.encode()).hexdigest()[:10]
+    return CACHE / f"debian-{suite}-{arch}-{version}.tar"
+
+
+def ensure(suite: str, progress: Callable[[str], None]) -> Path:
+    """Build the base image unless it is there. It takes most of a minute."""
+    path = archive(suite)
+    if path.exists():
+        return path
+    progress(f"building the base image of {suite} (once, about a minute)")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}.tar")
+    hook = FORGET.format(root='"$1"')
+    command = ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}"]
+    command += [f"--customize-hook={hook}", suite, str(new), *sources(suite)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            tail = "\n".join(done.stderr.splitlines()[-8:])
+            raise LabError(f"mmdebstrap cannot build the base image of {suite}:\n{tail}")
+        new.rename(path)
+    finally:
+        new.unlink(missing_ok=True)
+    return path
+
+
+def unpack(suite: str, root: Path) -> None:
+    """A fresh root filesystem from the base image, whole or not at all."""
+    new = root.with_name(f"{root.name}.new")
+    subprocess.run(["rm", "-rf", "--one-file-system", str(new)], check=True)
+    new.mkdir(parents=True)
+    command = ["tar", "-x", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
+    subprocess.run([*command, "-f", str(archive(suite)), "-C", str(new)], check=True)
+    new.rename(root)

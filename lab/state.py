@@ -1,0 +1,163 @@
+"""What the lab remembers: one record a host for this machine, and .lab/ for the project."""
+
+import fcntl
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+STATE = Path(os.environ.get("HUBSTEAD_LAB_STATE", "/var/lib/hubstead-lab"))
+CACHE = Path(os.environ.get("HUBSTEAD_LAB_CACHE", "/var/cache/hubstead-lab"))
+USER = "deploy"
+
+
+class LabError(Exception):
+    """Something that the person at the keyboard can mend; the message says how."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A host that is up, or cut: what it is, where it is, and whose it is."""
+
+    name: str
+    number: int
+    os: str
+    memory: int | None
+    addresses: tuple[str, ...]
+    inventory: str
+    project: str
+
+    @property
+    def address(self) -> str:
+        return f"198.18.0.{self.number}"
+
+    @property
+    def address6(self) -> str:
+        return f"2001:2::{self.number}"
+
+    @property
+    def machine(self) -> str:
+        """The container's name, from which systemd-nspawn makes the interface's (15 letters)."""
+        return f"hubstead{self.number}"
+
+    @property
+    def interface(self) -> str:
+        return f"vb-{self.machine}"
+
+    @property
+    def directory(self) -> Path:
+        return STATE / "hosts" / self.name
+
+    @property
+    def root(self) -> Path:
+        return self.directory / "root"
+
+    @property
+    def console(self) -> Path:
+        return self.directory / "console.log"
+
+    def save(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write(self.directory / "host.json", json.dumps(asdict(self), indent=2) + "\n")
+
+
+def records() -> list[Record]:
+    """Every lab host of this machine, of all checkouts, in the order of their addresses."""
+    found = []
+    for path in STATE.glob("hosts/*/host.json"):
+        data = json.loads(path.read_text())
+        found.append(Record(**{**data, "addresses": tuple(data["addresses"])}))
+    return sorted(found, key=lambda record: record.number)
+
+
+def free_number(taken: Iterable[int]) -> int:
+    """The first free last part of an address; 1 is this machine, 2 to 9 are for people."""
+    used = set(taken)
+    for number in range(10, 255):
+        if number not in used:
+            return number
+    raise LabError("All 245 addresses of the lab are taken. Remove hosts with: python -m lab down")
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file as a whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
+    new.chmod(mode)
+    new.rename(path)
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """One lab command at a time on this machine."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def ensure_key(directory: Path) -> str:
+    """The public half of the project's SSH key for lab hosts, made once."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    key = directory / "id_ed25519"
+    if not key.exists():
+        new_key(key, f"{USER}@lab")
+    return key.with_suffix(".pub").read_text()
+
+
+def new_key(path: Path, comment: str) -> None:
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def ssh_config(hosts: Iterable[Record], directory: Path) -> str:
+    """One stanza a host. Quoted: the project's path may have spaces."""
+    return "\n".join(
+        f"""\
+Host {host.name}
+    HostName {host.address}
+    User {USER}
+    IdentityFile "{directory}/id_ed25519"
+    IdentitiesOnly yes
+    UserKnownHostsFile "{directory}/known_hosts"
+    StrictHostKeyChecking yes
+"""
+        for host in hosts
+    )
+
+
+def known_hosts(keys: dict[Record, str]) -> str:
+    """Host keys by name and address: OpenSSH and paramiko look up what they connect to."""
+    return "".join(
+        f"{host.name},{host.address} {' '.join(key.split()[:2])}\n" for host, key in keys.items()
+    )
+
+
+def group_data(directory: Path, certificates: list[Path], archives: dict[str, Path]) -> str:
+    """What a deploy cannot know of a lab, as pyinfra group data."""
+    images = {suite: str(path) for suite, path in sorted(archives.items())}
+    return f'''\
+"""Written by the lab: what a deploy to its hosts needs beside the inventory."""
+
+ssh_config_file = {str(directory / "ssh_config")!r}
+ssh_strict_host_key_checking = "yes"
+base_ca_certificates = {[str(path) for path in certificates]!r}
+docker_base_archives = {images!r}
+'''
+
+
+def hosts_file(current: str, own: Record, others: Iterable[Record]) -> str:
+    """An /etc/hosts with the lab's block renewed, and everything else as it was."""
+    first, last = "# lab hosts, kept by the lab\n", "# end of the lab hosts\n"
+    lines = [f"{own.address} {own.name} {own.name.split('.')[0]}\n"]
+    lines += [f"{host.address} {host.name}\n" for host in others if host.name != own.name]
+    block = first + "".join(lines) + last
+    before, found, rest = current.partition(first)
+    if not found:
+        return current + block
+    return before + block + rest.partition(last)[2]

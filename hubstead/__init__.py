@@ -1,0 +1,1 @@
+"""Hubstead: a complete, secure, multi-user JupyterHub on hosts you own."""

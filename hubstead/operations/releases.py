@@ -1,0 +1,151 @@
+"""Releases: one virtualenv a component, built beside the current one from a hash-pinned lock.
+
+    /opt/hubstead/COMPONENT/releases/HASH     a virtualenv; `.complete` is its last file
+    /opt/hubstead/COMPONENT/current           link to the release in use
+
+HASH is over all that goes into the release, so the same inputs are never built twice, and a build
+that was cut (no `.complete`) is built again from nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyinfra.api import FactBase, QuoteString, StringCommand, operation
+from pyinfra.context import host
+
+from hubstead.operations.files import link
+
+ROOT = "/opt/hubstead"
+
+
+def lock(component: str) -> str:
+    """The hash-pinned requirements of a component, as `make locks` wrote them."""
+    return (Path(__file__).parents[2] / "locks" / f"{component}.txt").read_text()
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel of ours that is installed, without dependencies, after the lock."""
+
+    path: Path
+    identity: str
+    """A digest of its sources: what makes a release that contains it another release."""
+
+
+@dataclass(frozen=True)
+class ReleaseState:
+    """The complete releases, oldest first, and the one in use."""
+
+    complete: tuple[str, ...] = ()
+    current: str | None = None
+
+
+def parse_releases(lines: Iterable[str]) -> ReleaseState:
+    """The state from the lines that the command of `Releases` prints."""
+    complete, current = [], None
+    for line in lines:
+        tag, _, value = line.partition(" ")
+        if tag == "current":
+            current = value.rsplit("/", 1)[-1]
+        elif tag == "complete":
+            complete.append((float(value.split()[0]), value.split()[1].split("/")[-2]))
+    return ReleaseState(tuple(name for _, name in sorted(complete)), current)
+
+
+class Releases(FactBase[ReleaseState]):
+    """The releases of a component."""
+
+    @staticmethod
+    def default() -> ReleaseState:
+        return ReleaseState()
+
+    def command(self, component: str) -> StringCommand:
+        root = f"{ROOT}/{component}"
+        return StringCommand(
+            f"find {root}/current -maxdepth 0 -printf 'current %l\\n' 2>/dev/null;",
+            f"find {root}/releases -mindepth 2 -maxdepth 2 -name .complete"
+            " -printf 'complete %T@ %p\\n' 2>/dev/null; true",
+        )
+
+    def process(self, output: list[str]) -> ReleaseState:
+        return parse_releases(output)
+
+
+def release_name(lock_text: str, python: str, wheels: Sequence[Wheel]) -> str:
+    """The name of the release that these inputs make."""
+    digest = hashlib.sha256("\0".join([lock_text, python, *(w.identity for w in wheels)]).encode())
+    return digest.hexdigest()[:12]
+
+
+# flock: a build that an earlier, killed run left behind may still be going on
+_BUILD = """
+set -eu
+umask 022
+root=$1 release=$2 python=$3
+mkdir -p "$root/releases" "$root/tmp"
+exec 9>"$root/tmp/lock"
+flock 9
+[ ! -e "$release/.complete" ] || exit 0
+cat >"$root/tmp/requirements.txt"
+uv venv --quiet --clear --no-project --python "$python" "$release"
+uv pip install --quiet --python "$release/bin/python" --require-hashes --compile-bytecode \\
+    --requirements "$root/tmp/requirements.txt"
+"""
+_COMPLETE = 'set -eu; touch "$1/.complete"; sync -f "$1/.complete"; rm -rf "$2/tmp"'
+
+
+def _upload(path: str, data: bytes) -> StringCommand:
+    return StringCommand(
+        "mkdir", "-p", QuoteString(path.rsplit("/", 1)[0]), "&&",
+        "base64", "-d", ">", QuoteString(path), _stdin=base64.b64encode(data).decode(),
+    )  # fmt: skip
+
+
+@operation()
+def current(
+    component: str,
+    lock_text: str,
+    python: str = "/usr/bin/python3",
+    wheels: Sequence[Wheel] = (),
+    keep: int = 3,
+    env: dict[str, str] | None = None,
+) -> Generator[StringCommand]:
+    """Ensure that `current` of a component is a complete release of these inputs.
+
+    + component: its directory below /opt/hubstead.
+    + lock_text: requirements with hashes; nothing else is installed (pip's --require-hashes).
+    + python: the interpreter on the host.
+    + wheels: wheels of ours, sent from here.
+    + keep: how many complete releases stay, the current one included.
+    + env: environment of the build: package index, certificates.
+    """
+    root = f"{ROOT}/{component}"
+    name = release_name(lock_text, python, wheels)
+    release = f"{root}/releases/{name}"
+    state = host.get_fact(Releases, component)
+    environment = {"UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1", **(env or {})}
+
+    if name not in state.complete:
+        yield StringCommand(
+            "sh", "-c", QuoteString(_BUILD), "sh", root, release, QuoteString(python),
+            _stdin=lock_text, _env=environment,
+        )  # fmt: skip
+        for wheel in wheels:
+            target = f"{root}/tmp/{wheel.path.name}"
+            yield _upload(target, wheel.path.read_bytes())
+            yield StringCommand(
+                "uv pip install --quiet --no-deps --compile-bytecode --python",
+                f"{release}/bin/python", QuoteString(target), _env=environment,
+            )  # fmt: skip
+        yield StringCommand("sh", "-c", QuoteString(_COMPLETE), "sh", release, root)
+    if state.current != name:
+        yield link(f"releases/{name}", f"{root}/current")
+    keepers = {name, state.current, *[n for n in state.complete if n != name][-(keep - 1) :]}
+    for old in state.complete:
+        if keep > 1 and old not in keepers:
+            yield StringCommand("rm", "-rf", QuoteString(f"{root}/releases/{old}"))

@@ -1,0 +1,149 @@
+"""systemd units: one operation that starts, stops, enables, restarts and reloads them.
+
+Whether to restart is decided from state and not from "did an operation change something in this
+run": a unit whose inputs are newer than its main process is restarted, so a run that died between
+writing a file and restarting is put right by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
+from pyinfra.context import host
+
+_PROPERTIES = (
+    "LoadState,ActiveState,UnitFileState,NeedDaemonReload,Result,"
+    "ExecMainStartTimestamp,ActiveEnterTimestamp,StateChangeTimestamp"
+)
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """A unit as systemd sees it. Times are seconds since the epoch, 0 for never.
+
+    `inputs` and `reload_inputs` are the newest modification times among the paths asked about.
+    """
+
+    loaded: bool = False
+    active: bool = False
+    failed: bool = False
+    enabled: bool = False
+    stale: bool = False
+    started: float = 0
+    changed: float = 0
+    inputs: float = 0
+    reload_inputs: float = 0
+
+
+def _timestamp(value: str) -> float:
+    """Seconds since the epoch from `systemctl show --timestamp=us+utc`; 0 for an empty one."""
+    if not value or value == "n/a":
+        return 0
+    moment = datetime.strptime(value, "%a %Y-%m-%d %H:%M:%S.%f %Z")
+    return moment.replace(tzinfo=UTC).timestamp()
+
+
+def parse_unit(lines: Iterable[str]) -> UnitState:
+    """The state from the lines that the command of `Unit` prints."""
+    properties: dict[str, str] = {}
+    newest = {"input": 0.0, "reload": 0.0}
+    for line in lines:
+        key, _, value = line.partition("=")
+        if key in newest:
+            newest[key] = max(newest[key], float(value))
+        else:
+            properties[key] = value
+    main_start = _timestamp(properties.get("ExecMainStartTimestamp", ""))
+    entered = _timestamp(properties.get("ActiveEnterTimestamp", ""))
+    return UnitState(
+        loaded=properties.get("LoadState") == "loaded",
+        # a unit that waits for its automatic restart is not what the settings ask for
+        active=properties.get("ActiveState") in ("active", "reloading"),
+        failed=properties.get("ActiveState") == "failed",
+        enabled=properties.get("UnitFileState") in ("enabled", "static", "alias", "indirect"),
+        stale=properties.get("NeedDaemonReload") == "yes",
+        # a process read its configuration after it started and before the unit became active
+        started=main_start or entered,
+        changed=_timestamp(properties.get("StateChangeTimestamp", "")),
+        inputs=newest["input"],
+        reload_inputs=newest["reload"],
+    )
+
+
+class Unit(FactBase[UnitState]):
+    """A unit's state together with the age of its inputs, in one command."""
+
+    @staticmethod
+    def default() -> UnitState:
+        return UnitState()
+
+    def requires_command(self, unit: str, inputs: list[str], reload_inputs: list[str]) -> str:
+        return "systemctl"
+
+    def command(self, unit: str, inputs: list[str], reload_inputs: list[str]) -> StringCommand:
+        def newest(tag: str, paths: Sequence[str]) -> list[str | QuoteString]:
+            if not paths:
+                return []
+            quoted = [QuoteString(path) for path in paths]
+            return ["find", *quoted, f"-printf '{tag}=%T@\\n' 2>/dev/null;"]
+
+        return StringCommand(
+            "systemctl show --timestamp=us+utc --property", _PROPERTIES, QuoteString(unit), ";",
+            *newest("input", inputs), *newest("reload", reload_inputs), "true",
+        )  # fmt: skip
+
+    def process(self, output: list[str]) -> UnitState:
+        try:
+            return parse_unit(output)
+        except ValueError as error:
+            raise FactProcessError(
+                f"systemctl show printed what we cannot read: {error}"
+            ) from error
+
+
+def _or_explain(verb: str, unit: str) -> StringCommand:
+    """`systemctl VERB UNIT`, and when it fails the unit's last words."""
+    script = 'systemctl "$1" "$2" || { journalctl --no-pager -o cat -n 15 -u "$2" >&2; exit 1; }'
+    return StringCommand("sh", "-c", QuoteString(script), "sh", verb, QuoteString(unit))
+
+
+@operation()
+def running(
+    unit: str, inputs: Sequence[str] = (), reload_inputs: Sequence[str] = ()
+) -> Generator[StringCommand]:
+    """Ensure that `unit` is enabled and active, with its current inputs.
+
+    + inputs: files, links or directories; one newer than the unit's main process restarts it. The
+      unit's own file and drop-ins below /etc/systemd/system always count.
+    + reload_inputs: as `inputs`, for what the unit reads again on a reload.
+
+    Rule: systemctl(1), `show`, `--timestamp=`; org.freedesktop.systemd1(5), ExecMainStartTimestamp.
+    """
+    own = [f"/etc/systemd/system/{unit}", f"/etc/systemd/system/{unit}.d"]
+    state = host.get_fact(Unit, unit, [*own, *inputs], list(reload_inputs))
+    if state.stale or not state.loaded:
+        yield StringCommand("systemctl", "daemon-reload")
+    if not state.enabled:
+        yield StringCommand("systemctl", "--quiet", "enable", QuoteString(unit))
+    if not state.active:
+        if state.failed:
+            yield StringCommand("systemctl", "reset-failed", QuoteString(unit))
+        yield _or_explain("start", unit)
+    elif state.inputs > state.started:
+        yield _or_explain("restart", unit)
+    elif state.reload_inputs > max(state.started, state.changed):
+        yield _or_explain("reload", unit)
+
+
+@operation()
+def stopped(unit: str) -> Generator[StringCommand]:
+    """Ensure that `unit` neither runs nor starts at boot; one that does not exist is fine."""
+    state = host.get_fact(Unit, unit, [], [])
+    if state.loaded and state.enabled:
+        yield StringCommand("systemctl", "--quiet", "disable", QuoteString(unit))
+    if state.active or state.failed:
+        yield StringCommand("systemctl", "stop", QuoteString(unit))
+        yield StringCommand("systemctl", "reset-failed", QuoteString(unit), "2>/dev/null || true")

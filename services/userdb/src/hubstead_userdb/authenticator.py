@@ -1,0 +1,255 @@
+"""JupyterHub's login by the users table."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from jupyterhub.auth import Authenticator
+from tornado import web
+from traitlets import Integer, Unicode, default
+
+from hubstead_userdb.database import READER_DSN_FILE
+from hubstead_userdb.errors import UnavailableError
+from hubstead_userdb.passwords import DEFAULT_COST, DEFAULT_MIN_LENGTH, Passwords
+from hubstead_userdb.reader import UsersReader
+from hubstead_userdb.table import User
+from hubstead_userdb.throttle import Throttle
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class PasswordChangeRequired(web.HTTPError):
+    """The password is right, but gives no session before it was changed."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(403, "Change your password first.")
+        self.username = username
+
+
+class TryLater(web.HTTPError):
+    """An answer that names the seconds after which to try again."""
+
+    def __init__(self, status: int, message: str, retry_after: int) -> None:
+        super().__init__(status, message)
+        # JupyterHub copies these to the answer.
+        self.headers = {"Retry-After": str(retry_after)}
+
+
+class UsersTableAuthenticator(Authenticator):
+    """Logs in whoever is enabled in the users table, admins as the table says.
+
+    bcrypt and the database are used from two bounded sets of threads, so that neither a slow
+    database nor a whole class logging in at once stops the Hub from answering.
+    """
+
+    dsn_file = Unicode(
+        str(READER_DSN_FILE),
+        help="File with the libpq connection line of the role userdb_reader.",
+    ).tag(config=True)
+
+    database_timeout = Integer(
+        3, min=2, help="Seconds for connecting to the database, and for a statement."
+    ).tag(config=True)
+
+    database_connections = Integer(
+        4, min=1, help="Connections to the users' database at the same time, at most."
+    ).tag(config=True)
+
+    password_threads = Integer(min=1, help="Passwords that are checked at the same time.").tag(
+        config=True
+    )
+
+    @default("password_threads")
+    def _password_threads_default(self) -> int:
+        return os.cpu_count() or 1
+
+    password_queue = Integer(
+        500, min=1, help="Passwords that may wait for a check; beyond it the answer is 503."
+    ).tag(config=True)
+
+    bcrypt_cost = Integer(DEFAULT_COST, min=4, max=15, help="bcrypt cost of new hashes.").tag(
+        config=True
+    )
+
+    minimum_password_length = Integer(
+        DEFAULT_MIN_LENGTH, min=1, max=72, help="Characters that a new password needs at least."
+    ).tag(config=True)
+
+    throttle_window = Integer(
+        300, min=1, help="Seconds for which a failed attempt to log in counts."
+    ).tag(config=True)
+
+    throttle_failures = Integer(
+        10, min=1, help="Failed attempts for one name from one address before it has to wait."
+    ).tag(config=True)
+
+    throttle_address_failures = Integer(
+        500, min=1, help="Failed attempts from one address, over all names, before it has to wait."
+    ).tag(config=True)
+
+    @default("allow_all")
+    def _allow_all_default(self) -> bool:
+        # The table is the list of who is allowed, unless the owner narrows it further.
+        return not (self.allowed_users or self.allow_existing_users)
+
+    @default("auth_refresh_age")
+    def _auth_refresh_age_default(self) -> int:
+        return 60
+
+    @default("refresh_pre_spawn")
+    def _refresh_pre_spawn_default(self) -> bool:
+        return True
+
+    @default("auth_refresh_strict")
+    def _auth_refresh_strict_default(self) -> bool:
+        # Or tokens, and with them the pages of running servers, would outlive a disabled user.
+        return True
+
+    @cached_property
+    def passwords(self) -> Passwords:
+        """The rule for new passwords, and the checking of all."""
+        return Passwords(self.bcrypt_cost, self.minimum_password_length)
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        """The failed attempts of the last minutes."""
+        return Throttle(
+            self.throttle_window, self.throttle_failures, self.throttle_address_failures
+        )
+
+    @cached_property
+    def _reader(self) -> UsersReader:
+        return UsersReader(Path(self.dsn_file), self.database_timeout, "jupyterhub")
+
+    @cached_property
+    def _database_executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.database_connections, "userdb")
+
+    @cached_property
+    def _password_executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.password_threads, "bcrypt")
+
+    _waiting = 0
+
+    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+        """The login form and the page to change one's password."""
+        # Here, as the handlers need this module.
+        from hubstead_userdb.handlers import ChangePasswordHandler, TableLoginHandler
+
+        return [("/login", TableLoginHandler), ("/change-password", ChangePasswordHandler)]
+
+    def normalize_username(self, username: str) -> str:
+        """Lower-case, as all names in the table are; ``username_map`` does not apply."""
+        return username.strip().lower()
+
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
+        """The user's name and whether an admin, or None for a wrong name or password.
+
+        :raises PasswordChangeRequired: if both are right, and the password has to be changed.
+        :raises HTTPError: 429 after too many failures, 503 while the table cannot be read.
+        """
+        user = await self.verify(handler, data.get("username", ""), data.get("password", ""))
+        if user is None:
+            return None
+        if user.must_change_password:
+            raise PasswordChangeRequired(user.username)
+        return {"name": user.username, "admin": user.admin}
+
+    async def verify(self, handler: Any, username: str, password: str) -> User | None:
+        """The enabled user whose password this is, or None; with a limit on guessing."""
+        name = self.normalize_username(username)
+        address = handler.request.remote_ip
+        wait = self.throttle.admit(name, address)
+        if wait:
+            self.log.warning("Too many failed attempts from %s, refusing for %ss", address, wait)
+            minutes = -(-wait // 60)
+            raise TryLater(
+                429,
+                "Too many failed attempts to log in. "
+                f"Try again in {minutes} minute{'s' if minutes > 1 else ''}.",
+                wait,
+            )
+        try:
+            user = await self._check(name, password)
+        except web.HTTPError:
+            # Nobody guessed: the database was down, or too many were waiting.
+            self.throttle.aborted(name, address)
+            raise
+        if user is not None:
+            self.throttle.succeeded(name, address)
+        return user
+
+    async def _check(self, name: str, password: str) -> User | None:
+        if not self.passwords.usable(password):
+            return None
+        user = await self._with_database(self._reader.find, name)
+        known = user.password_hash if user is not None and user.enabled else None
+        return user if await self._with_bcrypt(self.passwords.matches, password, known) else None
+
+    async def change_password(self, user: User, new_password: str) -> bool:
+        """Set a new password; False if the user's row has changed since it was read."""
+        new_hash = await self._with_bcrypt(self.passwords.hash, new_password)
+        return await self._with_database(
+            self._reader.change_password, user.username, user.password_hash, new_hash
+        )
+
+    async def refresh_user(self, user: Any, handler: Any = None) -> bool | dict[str, Any]:
+        """False ends the session: of who is gone, disabled, or was given a new first password.
+
+        While the database is down, everyone who is logged in stays so.
+        """
+        try:
+            row = await self._in_thread(self._database_executor, self._reader.find, user.name)
+        except UnavailableError as error:
+            self.log.warning("Keeping the session of %s: %s", user.name, error)
+            return True
+        if row is None or not row.enabled or row.must_change_password:
+            return False
+        return True if row.admin == user.admin else {"name": user.name, "admin": row.admin}
+
+    async def _with_database(
+        self,
+        work: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        try:
+            return await self._in_thread(self._database_executor, work, *args, **kwargs)
+        except UnavailableError as error:
+            self.log.error("The users table cannot be used: %s", error)
+            raise TryLater(
+                503,
+                "The user database does not answer at the moment. Please try again in a minute.",
+                30,
+            ) from error
+
+    async def _with_bcrypt(
+        self,
+        work: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        if self._waiting >= self.password_queue:
+            raise TryLater(
+                503, "Too many people are logging in right now. Please try again in a minute.", 30
+            )
+        self._waiting += 1
+        try:
+            return await self._in_thread(self._password_executor, work, *args, **kwargs)
+        finally:
+            self._waiting -= 1
+
+    async def _in_thread(
+        self,
+        executor: ThreadPoolExecutor,
+        work: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(executor, lambda: work(*args, **kwargs))

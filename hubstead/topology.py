@@ -21,7 +21,7 @@ class TopologyError(PyinfraError):
 
 def tier_host(tier: Tier) -> Host:
     """The host that plays `tier`. Raises TopologyError where not exactly one does."""
-    hosts = list(ctx_inventory.get())
+    hosts: list[Host] = list(ctx_inventory.get())
     members = [host for host in hosts if tier in host.groups]
     if not members and tier != "hub":
         return tier_host("hub")

@@ -21,6 +21,7 @@ from pyinfra.context import host
 from hubstead.operations.files import link
 
 ROOT = "/opt/hubstead"
+UV = f"{ROOT}/uv/current/bin/uv"
 
 
 def lock(component: str) -> str:
@@ -92,8 +93,9 @@ exec 9>"$root/tmp/lock"
 flock 9
 [ ! -e "$release/.complete" ] || exit 0
 cat >"$root/tmp/requirements.txt"
-uv venv --quiet --clear --no-project --python "$python" "$release"
-uv pip install --quiet --python "$release/bin/python" --require-hashes --compile-bytecode \\
+uv=/opt/hubstead/uv/current/bin/uv
+"$uv" venv --quiet --clear --no-project --python "$python" "$release"
+"$uv" pip install --quiet --python "$release/bin/python" --require-hashes --compile-bytecode \\
     --requirements "$root/tmp/requirements.txt"
 """
 _COMPLETE = 'set -eu; touch "$1/.complete"; sync -f "$1/.complete"; rm -rf "$2/tmp"'
@@ -139,7 +141,7 @@ def current(
             target = f"{root}/tmp/{wheel.path.name}"
             yield _upload(target, wheel.path.read_bytes())
             yield StringCommand(
-                "uv pip install --quiet --no-deps --compile-bytecode --python",
+                UV, "pip install --quiet --no-deps --compile-bytecode --python",
                 f"{release}/bin/python", QuoteString(target), _env=environment,
             )  # fmt: skip
         yield StringCommand("sh", "-c", QuoteString(_COMPLETE), "sh", release, root)
@@ -149,3 +151,36 @@ def current(
     for old in state.complete:
         if keep > 1 and old not in keepers:
             yield StringCommand("rm", "-rf", QuoteString(f"{root}/releases/{old}"))
+
+
+_BOOTSTRAP = """
+set -eu
+umask 022
+root=$1 release=$2 python=$3
+mkdir -p "$root/releases" "$root/tmp"
+exec 9>"$root/tmp/lock"
+flock 9
+[ ! -e "$release/.complete" ] || exit 0
+cat >"$root/tmp/requirements.txt"
+"$python" -m venv --clear "$release"
+"$release/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \\
+    --requirement "$root/tmp/requirements.txt"
+"""
+
+
+@operation()
+def bootstrap(python: str, env: dict[str, str]) -> Generator[StringCommand]:
+    """Ensure that `current` of the component `uv` is a complete release: pip builds this one."""
+    root = f"{ROOT}/uv"
+    text = lock("uv")
+    name = release_name(text, python, ())
+    release = f"{root}/releases/{name}"
+    state = host.get_fact(Releases, "uv")
+    if name not in state.complete:
+        yield StringCommand(
+            "sh", "-c", QuoteString(_BOOTSTRAP), "sh", root, release, QuoteString(python),
+            _stdin=text, _env=env,
+        )  # fmt: skip
+        yield StringCommand("sh", "-c", QuoteString(_COMPLETE), "sh", release, root)
+    if state.current != name:
+        yield link(f"releases/{name}", f"{root}/current")

@@ -1,0 +1,5 @@
+"""Run the role `base` alone."""
+
+from hubstead.roles.base import base
+
+base()

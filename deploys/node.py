@@ -1,0 +1,5 @@
+"""Run the role `node` alone."""
+
+from hubstead.roles.node import node
+
+node()

@@ -1,0 +1,5 @@
+"""Run the role `python` alone."""
+
+from hubstead.roles.python import python
+
+python()

@@ -1,0 +1,74 @@
+"""What the host is: one fact, read once by each role that must fit the machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand
+
+
+@dataclass(frozen=True)
+class MachineState:
+    """The host. Sizes are MiB; `listeners` maps a TCP port to the names of who listens on it."""
+
+    os: str
+    version: str
+    codename: str
+    architecture: str
+    memory: int
+    cores: int
+    free_disk: int
+    systemd: bool
+    listeners: dict[int, list[str]]
+
+
+_SCRIPT = """
+import json, os, platform, shutil
+release = dict(line.rstrip().split("=", 1) for line in open("/etc/os-release") if "=" in line)
+owners, listeners = {}, {}
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        name = open(f"/proc/{pid}/comm").read().strip()
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            owners[os.readlink(f"/proc/{pid}/fd/{fd}")] = name
+    except OSError:
+        pass
+for table in ("tcp", "tcp6"):
+    if os.path.exists(f"/proc/net/{table}"):
+        for line in open(f"/proc/net/{table}").readlines()[1:]:
+            field = line.split()
+            if field[3] == "0A":
+                port = int(field[1].rsplit(":", 1)[1], 16)
+                names = listeners.setdefault(port, [])
+                name = owners.get(f"socket:[{field[9]}]", "another process")
+                names.append(name) if name not in names else None
+print(json.dumps({
+    "os": release["ID"].strip('"'), "version": release.get("VERSION_ID", "").strip('"'),
+    "codename": release.get("VERSION_CODENAME", "").strip('"'),
+    "architecture": platform.machine(), "cores": os.cpu_count(),
+    "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+    "free_disk": shutil.disk_usage("/").free // 2**20,
+    "systemd": os.path.isdir("/run/systemd/system"), "listeners": listeners}))
+"""
+
+
+def parse_machine(text: str) -> MachineState:
+    """The state from the JSON document that the command of `Machine` prints."""
+    document: dict[str, Any] = json.loads(text)
+    listeners = {int(port): names for port, names in document.pop("listeners").items()}
+    return MachineState(listeners=listeners, **document)
+
+
+class Machine(FactBase[MachineState]):
+    """What the host is and has. It needs Python 3 there, which a bare host has."""
+
+    def command(self) -> StringCommand:
+        return StringCommand("python3", "-c", QuoteString(_SCRIPT))
+
+    def process(self, output: list[str]) -> MachineState:
+        try:
+            return parse_machine(output[0])
+        except (ValueError, TypeError) as error:
+            raise FactProcessError(f"unreadable description of the host: {error}") from error

@@ -1,0 +1,192 @@
+"""Base: packages, time zone, certificate authorities, mirrors, security upgrades, sshd."""
+
+from __future__ import annotations
+
+import zoneinfo
+from pathlib import Path
+
+from cryptography import x509
+from pydantic import Field, field_validator
+from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
+
+from hubstead.operations import certificates, files, packages, units
+from hubstead.operations.login import Login
+from hubstead.operations.machine import Machine, MachineState
+from hubstead.render import render
+from hubstead.settings import Settings, load
+
+SUPPORTED = {("debian", "12"), ("debian", "13")}
+ARCHITECTURES = {"x86_64", "aarch64"}
+#: MiB that a first deploy needs on the root file system, measured: 3.4 GiB with the image
+NEEDED_DISK = 6000
+
+
+class BaseSettings(Settings):
+    """The host itself."""
+
+    prefixes = ("base_",)
+
+    base_timezone: str = Field("Etc/UTC", description="Time zone, a name of the IANA database.")
+    base_packages: list[str] = Field([], description="Further Debian packages for every host.")
+    base_ca_certificates: list[Path] = Field(
+        [],
+        description="PEM files on the control machine with certificate authorities of your "
+        "organisation: the host, its builds and the users' servers trust them.",
+    )
+    base_apt_mirror: str | None = Field(None, description="URL of a Debian mirror.")
+    base_apt_security_mirror: str | None = Field(
+        None, description="URL of a mirror of Debian's security updates; goes with the one above."
+    )
+    base_pypi_index: str | None = Field(None, description="URL of a PyPI index or mirror.")
+    base_npm_registry: str | None = Field(None, description="URL of an npm registry or mirror.")
+    base_security_upgrades: bool = Field(
+        True, description="Install Debian's security updates every day (unattended-upgrades)."
+    )
+    base_ssh_passwords: bool = Field(
+        False, description="Let people log in to the host over SSH with a password."
+    )
+
+    @field_validator("base_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in zoneinfo.available_timezones():
+            raise ValueError("not a time zone of the IANA database, such as Europe/Zurich")
+        return value
+
+    @field_validator("base_ca_certificates")
+    @classmethod
+    def _certificates(cls, value: list[Path]) -> list[Path]:
+        for path in value:
+            try:
+                x509.load_pem_x509_certificates(path.read_bytes())
+            except OSError as error:
+                raise ValueError(f"cannot be read: {error}") from None
+            except ValueError:
+                raise ValueError(f"{path} holds no PEM certificate") from None
+        return value
+
+    def check(self) -> None:
+        if bool(self.base_apt_mirror) != bool(self.base_apt_security_mirror):
+            raise ValueError(
+                "`base_apt_mirror` and `base_apt_security_mirror` go together: set both or neither"
+            )
+
+
+def build_env() -> dict[str, str]:
+    """Environment for pip, uv and npm on the host: its certificates, and the mirrors."""
+    settings = load(BaseSettings)
+    env = {
+        "PIP_CERT": certificates.BUNDLE,
+        "UV_SYSTEM_CERTS": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "NODE_EXTRA_CA_CERTS": certificates.BUNDLE,
+    }
+    if settings.base_pypi_index:
+        env |= {
+            "PIP_INDEX_URL": settings.base_pypi_index,
+            "UV_DEFAULT_INDEX": settings.base_pypi_index,
+        }
+    if settings.base_npm_registry:
+        env["NPM_CONFIG_REGISTRY"] = settings.base_npm_registry
+    return env
+
+
+def _refuse_unsupported(machine: MachineState) -> None:
+    system = f"{machine.os} {machine.version} on {machine.architecture}"
+    if (machine.os, machine.version) not in SUPPORTED:
+        mend = "Hubstead runs on Debian 12 and 13: install one of them on this host."
+    elif machine.architecture not in ARCHITECTURES:
+        mend = "Hubstead runs on x86_64 and aarch64."
+    elif not machine.systemd:
+        mend = "Hubstead needs systemd as the init system, and this host was booted without it."
+    elif machine.free_disk < 200:
+        mend = f"its disk is full ({machine.free_disk} MiB free): make room, then run again."
+    else:
+        return
+    raise PyinfraError(f"{host.name} is {system}: {mend}")
+
+
+def _root_login(user: str) -> str:
+    return "prohibit-password" if user == "root" else "no"
+
+
+@deploy("base")
+def base() -> None:
+    settings = load(BaseSettings)
+    machine = host.get_fact(Machine)
+    _refuse_unsupported(machine)
+    login = host.get_fact(Login, _sudo=False)
+    # whoever comes in by password today must still come in tomorrow
+    ssh_passwords = settings.base_ssh_passwords or not login.has_keys
+
+    if settings.base_apt_mirror:
+        files.present(
+            name="Point apt at the mirror",
+            entries={
+                "/etc/apt/sources.list": files.File("# see sources.list.d/debian.sources\n"),
+                "/etc/apt/sources.list.d/debian.sources": files.File(
+                    render(
+                        "base",
+                        "/etc/apt/sources.list.d/debian.sources",
+                        mirror=settings.base_apt_mirror,
+                        security_mirror=settings.base_apt_security_mirror,
+                        codename=machine.codename,
+                    )
+                ),
+            },
+        )
+    packages.installed(
+        name="Install the base packages",
+        packages=[
+            "ca-certificates",
+            "curl",
+            "openssl",
+            "python3-venv",
+            "tzdata",
+            "unattended-upgrades",
+            *settings.base_packages,
+        ],
+    )
+    files.present(
+        name="Write the host's configuration",
+        entries={
+            **{
+                f"/usr/local/share/ca-certificates/hubstead-{path.stem}.crt": files.File(
+                    path.read_bytes()
+                )
+                for path in settings.base_ca_certificates
+            },
+            "/etc/localtime": files.Link(f"/usr/share/zoneinfo/{settings.base_timezone}"),
+            "/etc/timezone": files.File(f"{settings.base_timezone}\n"),
+            "/etc/apt/apt.conf.d/20auto-upgrades": files.File(
+                render(
+                    "base",
+                    "/etc/apt/apt.conf.d/20auto-upgrades",
+                    enabled=int(settings.base_security_upgrades),
+                )
+            ),
+            "/etc/hubstead": files.Directory(),
+            "/opt/hubstead": files.Directory(),
+            "/var/lib/hubstead": files.Directory(),
+        },
+    )
+    certificates.trusted(name="Trust the organisation's certificates")
+
+    if login.over_ssh:
+        sshd = "/etc/ssh/sshd_config.d/10-hubstead.conf"
+        files.present(
+            name="Write sshd's rules",
+            entries={
+                sshd: files.File(
+                    render(
+                        "base",
+                        sshd,
+                        passwords="yes" if ssh_passwords else "no",
+                        root_login=_root_login(login.user),
+                    )
+                )
+            },
+        )
+        units.running(name="Run sshd with them", unit="ssh.service", reload_inputs=[sshd])

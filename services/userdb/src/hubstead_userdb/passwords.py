@@ -38,8 +38,8 @@ def generate() -> str:
 
 
 def _encode(password: str) -> bytes | None:
-    # NFC never makes a text more than three times shorter (UAX 15), so a longer one is hopeless;
-    # normalising megabytes would only cost time.
+    # NFC makes one character of at most four, so a longer text is hopeless; normalising
+    # megabytes would only cost time.
     if len(password) > 4 * MAX_BYTES or "\0" in password:
         return None
     try:

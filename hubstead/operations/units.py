@@ -18,6 +18,8 @@ _PROPERTIES = (
     "LoadState,ActiveState,UnitFileState,NeedDaemonReload,Result,"
     "ExecMainStartTimestamp,ActiveEnterTimestamp,StateChangeTimestamp"
 )
+# enabled-runtime and generated: an instance that a generator enables, such as PostgreSQL's
+_ENABLED = ("enabled", "enabled-runtime", "generated", "static", "alias", "indirect")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def parse_unit(lines: Iterable[str]) -> UnitState:
         # a unit that waits for its automatic restart is not what the settings ask for
         active=properties.get("ActiveState") in ("active", "reloading"),
         failed=properties.get("ActiveState") == "failed",
-        enabled=properties.get("UnitFileState") in ("enabled", "static", "alias", "indirect"),
+        enabled=properties.get("UnitFileState") in _ENABLED,
         stale=properties.get("NeedDaemonReload") == "yes",
         # a process read its configuration after it started and before the unit became active
         started=main_start or entered,

@@ -1,0 +1,5 @@
+"""Run the role `postgres` alone."""
+
+from hubstead.roles.postgres import install
+
+install()

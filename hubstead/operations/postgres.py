@@ -1,0 +1,177 @@
+"""PostgreSQL roles and databases. pyinfra's `postgres.role` alters a password on every run.
+
+A password is compared with the SCRAM-SHA-256 verifier that the server keeps (RFC 5803), so it is
+set once; what travels to the host is a verifier, never the password.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+
+from pyinfra.api import (
+    FactBase,
+    FactProcessError,
+    OperationValueError,
+    QuoteString,
+    StringCommand,
+    operation,
+)
+from pyinfra.context import host
+
+_ITERATIONS = 4096
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True)
+class RoleState:
+    """A role; `verifier` is its stored password. `elevated`: it may do more than log in."""
+
+    login: bool
+    elevated: bool
+    verifier: str | None
+
+
+@dataclass(frozen=True)
+class DatabaseState:
+    """A database; `connect` are the roles with an explicit right to connect, or PUBLIC."""
+
+    owner: str
+    connect: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """Roles and databases by name."""
+
+    roles: dict[str, RoleState] = field(default_factory=dict)
+    databases: dict[str, DatabaseState] = field(default_factory=dict)
+
+
+_QUERY = """
+SELECT json_build_object(
+  'roles', (SELECT json_object_agg(rolname, json_build_object(
+      'login', rolcanlogin, 'verifier', rolpassword,
+      'elevated', rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls))
+    FROM pg_authid WHERE rolname !~ '^pg_'),
+  'databases', (SELECT json_object_agg(datname, json_build_object(
+      'owner', pg_get_userbyid(datdba),
+      'connect', ARRAY(
+        SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END
+        FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))
+        WHERE privilege_type = 'CONNECT' AND grantee <> datdba)))
+    FROM pg_database WHERE NOT datistemplate))
+"""
+
+
+def parse_cluster(text: str) -> ClusterState:
+    """The state from the JSON document that the command of `Cluster` prints."""
+    document = json.loads(text)
+    return ClusterState(
+        {name: RoleState(**role) for name, role in document["roles"].items()},
+        {
+            name: DatabaseState(database["owner"], frozenset(database["connect"]))
+            for name, database in document["databases"].items()
+        },
+    )
+
+
+class Cluster(FactBase[ClusterState]):
+    """Roles and databases of the cluster on the default socket; empty where none answers."""
+
+    @staticmethod
+    def default() -> ClusterState:
+        return ClusterState()
+
+    def command(self) -> StringCommand:
+        return StringCommand(
+            "runuser -u postgres -- psql -AtXq -d postgres -c", QuoteString(_QUERY),
+            "2>/dev/null | tr -d '\\n'; true",
+        )  # fmt: skip
+
+    def process(self, output: list[str]) -> ClusterState:
+        try:
+            return parse_cluster(output[0]) if output[0] else self.default()
+        except (ValueError, KeyError, TypeError) as error:
+            raise FactProcessError(f"unreadable description of the cluster: {error}") from error
+
+
+def scram_verifier(password: str, salt: bytes, iterations: int = _ITERATIONS) -> str:
+    """The string that PostgreSQL stores for a password (RFC 5802, section 3; RFC 5803).
+
+    + password: ASCII, so that SASLprep (RFC 4013) leaves it as it is.
+    """
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, iterations)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    encoded = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    salt_text, stored_text, server_text = encoded
+    return f"SCRAM-SHA-256${iterations}:{salt_text}${stored_text}:{server_text}"
+
+
+def verifies(password: str, verifier: str | None) -> bool:
+    """Whether a stored verifier is one of this password."""
+    match = re.fullmatch(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$.*", verifier or "")
+    if not match:
+        return False
+    again = scram_verifier(password, base64.b64decode(match[2]), int(match[1]))
+    return hmac.compare_digest(again, verifier or "")
+
+
+def _identifier(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise OperationValueError(f"{name!r} is no plain PostgreSQL name")
+    return f'"{name}"'
+
+
+def _sql(*statements: str) -> StringCommand:
+    """The statements, each in a transaction of its own, read from standard input."""
+    return StringCommand(
+        "runuser -u postgres -- psql -Xq -d postgres -v ON_ERROR_STOP=1 -f -",
+        _stdin="\n".join(f"{statement};" for statement in statements),
+    )
+
+
+@operation()
+def login_role(role: str, password: str) -> Generator[StringCommand]:
+    """Ensure a role that may log in with `password` and has no other attribute.
+
+    + role: a plain lower-case name. Rule: PostgreSQL, "Role Attributes", CREATE ROLE.
+    """
+    name = _identifier(role)
+    state = host.get_fact(Cluster).roles.get(role)
+    attributes = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+    if state is None or not verifies(password, state.verifier):
+        verb = "CREATE" if state is None else "ALTER"
+        verifier = scram_verifier(password, secrets.token_bytes(16))
+        yield _sql(f"{verb} ROLE {name} {attributes} PASSWORD '{verifier}'")
+    elif not state.login or state.elevated:
+        yield _sql(f"ALTER ROLE {name} {attributes}")
+
+
+@operation()
+def database(database: str, owner: str, connect: Iterable[str] = ()) -> Generator[StringCommand]:
+    """Ensure a database in UTF-8 to which only its owner and `connect` may connect.
+
+    + connect: further roles with the right to connect. Rule: PostgreSQL, "Privileges".
+    """
+    name, wanted = _identifier(database), frozenset(connect)
+    state = host.get_fact(Cluster).databases.get(database)
+    if state is None:
+        yield _sql(
+            f"CREATE DATABASE {name} OWNER {_identifier(owner)} TEMPLATE template0 ENCODING 'UTF8'"
+        )
+    elif state.owner != owner:
+        yield _sql(f"ALTER DATABASE {name} OWNER TO {_identifier(owner)}")
+    granted = state.connect if state else frozenset({"PUBLIC"})
+    for role in sorted(granted - wanted):
+        grantee = role if role == "PUBLIC" else _identifier(role)
+        yield _sql(f"REVOKE ALL ON DATABASE {name} FROM {grantee}")
+    for role in sorted(wanted - granted):
+        yield _sql(f"GRANT CONNECT ON DATABASE {name} TO {_identifier(role)}")

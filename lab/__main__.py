@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import subprocess
 import sys
 
 from lab.api import Lab
@@ -50,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         run(lab, options)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except (OSError, subprocess.CalledProcessError) as error:  # a full disk, a broken tool
+        print(f"lab: {error}. Run the same command again once that is mended.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -10,11 +10,10 @@ import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lab import image, network
+from lab import cgroups, image, network
 from lab.state import USER, LabError, Record, hosts_file, new_key, write
 
 SUPERVISE = Path(__file__).with_name("supervise.sh")
-CGROUPS = Path("/sys/fs/cgroup")
 # nspawn mounts cgroup v1 controllers read-only, and then no limit holds and Docker does not run.
 INIT = """\
 #!/bin/sh
@@ -25,7 +24,7 @@ exec /lib/systemd/systemd
 
 def make_root(host: Record, public_key: str) -> None:
     """A bare host, as a cloud image is after its first boot."""
-    image.unpack(host.os, host.directory / "root.bare")
+    image.unpack(host.image, host.directory / "root.bare")
     root = host.directory / "root.bare"
     etc = root / "etc"
     write(etc / "hostname", host.name.split(".")[0] + "\n")
@@ -41,7 +40,9 @@ def make_root(host: Record, public_key: str) -> None:
         "PermitRootLogin no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n",
     )
     write(etc / "sudoers.d/90-cloud", f"{USER} ALL=(ALL) NOPASSWD:ALL\n", 0o440)
-    subprocess.run(["chroot", root, "useradd", "-m", "-s", "/bin/bash", "-p", "*", USER], check=True)
+    subprocess.run(
+        ["chroot", root, "useradd", "-m", "-s", "/bin/bash", "-p", "*", USER], check=True
+    )
     ssh = root / "home" / USER / ".ssh"
     ssh.mkdir(mode=0o700)
     write(ssh / "authorized_keys", public_key, 0o600)
@@ -73,6 +74,14 @@ def refresh_names(host: Record, hosts: Iterable[Record]) -> None:
         write(path, new)
 
 
+def authorize(host: Record, public_key: str) -> None:
+    """Let the project's key in; it is a new one when someone deleted .lab under a running host."""
+    path = host.root / "home" / USER / ".ssh/authorized_keys"
+    if public_key not in path.read_text():
+        with path.open("a") as file:
+            file.write(public_key)
+
+
 def public_host_key(host: Record) -> str:
     return (host.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
 
@@ -91,48 +100,15 @@ def _supervisor(host: Record) -> int | None:
     return pid if str(host.root).encode() in command else None
 
 
-def _hierarchies() -> list[Path]:
-    """Where control groups are made: one tree (cgroup v2), or one a controller (v1, hybrid)."""
-    if (CGROUPS / "cgroup.procs").exists():
-        return [CGROUPS]
-    return sorted(path.parent for path in CGROUPS.glob("*/cgroup.procs"))
-
-
-def _groups(host: Record) -> list[Path]:
-    return [hierarchy / "hubstead-lab" / host.name for hierarchy in _hierarchies()]
-
-
-def _make_groups(host: Record) -> None:
-    for group in _groups(host):
-        for path in (group.parent, group):
-            path.mkdir(exist_ok=True)
-            _pass_controllers(path)
-        for limit in (group / "memory.limit_in_bytes", group / "memory.max"):  # v1, v2
-            if host.memory and limit.exists():
-                limit.write_text(str(host.memory * 1024 * 1024))
-
-
-def _pass_controllers(path: Path) -> None:
-    """Make a new group's controllers usable in its children."""
-    if (path / "cgroup.subtree_control").exists():
-        for controller in (path / "cgroup.controllers").read_text().split():
-            (path / "cgroup.subtree_control").write_text(f"+{controller}")
-    if (path / "cpuset.cpus").exists() and (path / "cgroup.clone_children").exists():
-        for file in ("cpuset.cpus", "cpuset.mems"):  # v1: empty in a new group
-            (path / file).write_text((path.parent / file).read_text())
-        (path / "cgroup.clone_children").write_text("1")
-
-
 def boot(host: Record) -> None:
     """Start the host; `wait` says when it is up."""
-    _make_groups(host)
+    groups = " ".join(map(str, cgroups.make(host.name, host.memory)))
     command = ["setsid", "--fork", str(SUPERVISE), str(host.directory / "pid")]
     command += ["systemd-nspawn", "--quiet", "-D", str(host.root), "-M", host.machine]
     command += ["--register=no", "--keep-unit", f"--network-bridge={network.BRIDGE}"]
     command += ["--private-users=no", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
     command += ["--capability=all", "--system-call-filter=@keyring bpf"]
     command += ["--kill-signal=SIGRTMIN+3", "/usr/sbin/lab-init"]
-    groups = " ".join(str(group) for group in _groups(host))
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LAB_CGROUPS": groups}
     (host.directory / "pid").unlink(missing_ok=True)
     with host.console.open("w") as console:
@@ -146,34 +122,42 @@ def boot(host: Record) -> None:
             stdout=console,
             stderr=subprocess.STDOUT,
         )
+    _until((host.directory / "pid").exists, "the lab's supervisor does not start")
 
 
-def wait(host: Record, ssh: list[str], progress: Callable[[str], None], seconds: int = 90) -> None:
+def wait(host: Record, ssh: list[str], progress: Callable[[str], None], seconds: int = 120) -> None:
     """Until SSH answers and systemd has settled; raises LabError with the console's end."""
     deadline = time.monotonic() + seconds
-    time.sleep(0.2)
+    command = [*ssh, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name]
+    command += ["systemctl is-system-running --wait"]
     reason = "SSH does not answer"
-    while time.monotonic() < deadline and is_running(host):
+    while is_running(host) and (left := deadline - time.monotonic()) > 0:
         if not _answers(host.address):
             time.sleep(0.1)
             continue
-        command = [*ssh, "-o", "ConnectTimeout=5", host.name, "systemctl is-system-running --wait"]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=left
+            )
+        except subprocess.TimeoutExpired:
+            reason = "systemd does not settle"
+            break
         state = done.stdout.strip()
-        if state in ("running", "degraded"):
-            progress(f"{host.name} is up at {host.address}" + (" (degraded)" * (state != "running")))
-            return
+        if state == "running":
+            return progress(f"{host.name} is up at {host.address}")
+        if state == "degraded":
+            return progress(f"{host.name} is up at {host.address}, with failed units")
         reason = done.stderr.strip() or f"systemd says {state}"
-        time.sleep(0.2)
+        time.sleep(0.2)  # SSH refuses users until systemd permits their sessions
     if not is_running(host):
         reason = "systemd-nspawn ended"
     tail = "\n".join(host.console.read_text(errors="replace").splitlines()[-15:])
-    raise LabError(f"{host.name} did not boot: {reason}. The end of {host.console}:\n{tail}")
+    raise LabError(f"{host.name} is not up: {reason}. The end of {host.console}:\n{tail}")
 
 
 def _answers(address: str) -> bool:
     try:
-        with socket.create_connection((address, 22), timeout=1):
+        with socket.create_connection((address, 22), timeout=0.3):
             return True
     except OSError:
         return False
@@ -184,32 +168,13 @@ def kill(host: Record) -> None:
     pid = _supervisor(host)
     if pid:
         os.killpg(pid, signal.SIGKILL)
-    groups = _groups(host)
-    _until(lambda: not _kill_members(groups[0]), f"the processes of {host.name} do not end")
+    _until(lambda: not cgroups.kill(host.name), f"the processes of {host.name} do not end")
     if network.exists(host.interface):
         # The kernel removes it some time after the last process; a new boot cannot wait.
         subprocess.run(["ip", "link", "delete", host.interface], capture_output=True)
     _until(lambda: not network.exists(host.interface), f"{host.interface} does not go away")
-    for group in groups:
-        _until(lambda group=group: _remove_group(group), f"{group} is still in use")
+    _until(lambda: cgroups.remove(host.name), f"the control groups of {host.name} are in use")
     (host.directory / "pid").unlink(missing_ok=True)
-
-
-def _kill_members(group: Path) -> bool:
-    pids = [int(pid) for path in group.rglob("cgroup.procs") for pid in path.read_text().split()]
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    return bool(pids)
-
-
-def _remove_group(group: Path) -> bool:
-    subprocess.run(
-        ["find", str(group), "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"], capture_output=True
-    )
-    return not group.exists()
 
 
 def _until(done: Callable[[], bool], otherwise: str, seconds: float = 20) -> None:
@@ -220,11 +185,20 @@ def _until(done: Callable[[], bool], otherwise: str, seconds: float = 20) -> Non
         time.sleep(0.05)
 
 
-def remove(host: Record) -> None:
-    """Kill the host and delete its files."""
+def wipe(host: Record) -> None:
+    """Kill the host and delete its filesystem."""
     kill(host)
-    for group in _groups(host):
-        if group.parent.exists() and not any(path.is_dir() for path in group.parent.iterdir()):
-            group.parent.rmdir()
+    if host.root.exists():
+        status = host.root.stat()
+        Path(f"/run/systemd/nspawn/locks/inode-{status.st_dev}:{status.st_ino}").unlink(
+            missing_ok=True
+        )
+    roots = [str(path) for path in host.directory.glob("root*")]
+    subprocess.run(["rm", "-rf", "--one-file-system", *roots], check=True)
+
+
+def remove(host: Record) -> None:
+    """Wipe the host and forget it; the record goes last, so that a cut removal can be repeated."""
+    wipe(host)
     shutil.rmtree(Path("/run/systemd/nspawn/propagate", host.machine), ignore_errors=True)
-    subprocess.run(["rm", "-rf", "--one-file-system", str(host.directory)], check=True)
+    shutil.rmtree(host.directory)

@@ -4,48 +4,51 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from lab.state import CACHE, LabError
 
 SUITES = ("trixie", "bookworm")
-PACKAGES = (
-    "systemd,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,sudo,iproute2"  # a cloud image's core
-)
+PACKAGES = "systemd,systemd-sysv,libpam-systemd,dbus,openssh-server,python3,sudo,iproute2"
 # What mmdebstrap copies from this machine, or makes once, and each host must have of its own.
 FORGET = "rm -f {root}/etc/ssh/ssh_host_* {root}/etc/hostname {root}/etc/resolv.conf"
 
 
-def mirrors() -> tuple[str, str]:
-    """This machine's mirrors of Debian and of its security updates, from apt's own settings.
+def mirrors(index_targets: str) -> tuple[str, str]:
+    """The mirrors of Debian and of its security updates among `URI LABEL` lines.
 
     As plain http, which a host without any CA certificate can use: apt checks signatures itself.
     """
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    main, security = "", ""
-    for line in output.splitlines():
-        uri, _, release = line.partition(" ")
-        uri = uri.rstrip("/").replace("https://", "http://", 1)
-        if release.endswith("-security"):
-            security = security or uri
-        elif uri.endswith("/debian"):
-            main = main or uri
-    if not main or not security:
+    found: dict[str, str] = {}
+    for line in index_targets.splitlines():
+        uri, _, label = line.partition(" ")
+        if uri.startswith(("http://", "https://")):
+            found.setdefault(label, uri.rstrip("/").replace("https://", "http://", 1))
+    try:
+        return found["Debian"], found["Debian-Security"]
+    except KeyError:
         raise LabError(
             "apt on this machine knows no mirror of Debian and of its security updates, which the "
-            "lab's hosts would use too. Add both to /etc/apt/sources.list.d and run: apt-get update"
-        )
-    return main, security
+            "lab's hosts use too. Have both in /etc/apt/sources.list.d and run: apt-get update"
+        ) from None
 
 
 def sources(suite: str) -> list[str]:
-    main, security = mirrors()
+    """Complete apt sources, through the mirrors that this machine uses."""
+    main, security = mirrors(_index_targets())
     return [
         f"deb {main} {suite} main",
         f"deb {main} {suite}-updates main",
         f"deb {security} {suite}-security main",
     ]
+
+
+@cache
+def _index_targets() -> str:
+    command = ["apt-get", "indextargets", "Created-By: Packages"]
+    command += ["--format", "$(REPO_URI) $(LABEL)"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def archive(suite: str) -> Path:
@@ -80,11 +83,11 @@ def ensure(suite: str, progress: Callable[[str], None]) -> Path:
     return path
 
 
-def unpack(suite: str, root: Path) -> None:
+def unpack(archive: str, root: Path) -> None:
     """A fresh root filesystem from the base image, whole or not at all."""
     new = root.with_name(f"{root.name}.new")
     subprocess.run(["rm", "-rf", "--one-file-system", str(new)], check=True)
     new.mkdir(parents=True)
     command = ["tar", "-x", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
-    subprocess.run([*command, "-f", str(archive(suite)), "-C", str(new)], check=True)
+    subprocess.run([*command, "-f", archive, "-C", str(new)], check=True)
     new.rename(root)

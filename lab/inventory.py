@@ -13,7 +13,8 @@ from lab.image import SUITES
 from lab.network import RANGE
 from lab.state import LabError
 
-NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ def read(inventory: Path, project: Path) -> list[Spec]:
     a process of its own. Raises LabError when the file is missing, broken, or names no lab host.
     """
     if not inventory.is_file():
-        raise LabError(f"There is no inventory {inventory}. Name a file, such as inventories/lab.py.")
+        raise LabError(
+            f"There is no inventory {inventory}. Name a file, such as inventories/lab.py."
+        )
     command = [sys.executable, "-m", "lab.inventory", str(inventory)]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     if done.returncode != 0:
@@ -49,8 +52,8 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
     """One host's name and its lab_… data, checked."""
     if name.startswith("@"):
         raise LabError(
-            f"{name} is not a host that the lab can boot: it boots hosts reached by SSH under a name "
-            "of their own. Deploy to this machine with pyinfra alone, without the lab."
+            f"{name} is not a host that the lab can boot: it boots hosts that are reached by SSH, "
+            "under a name of their own. Deploy to this machine with pyinfra alone."
         )
     if not NAME.fullmatch(name):
         raise LabError(f"{name!r} is no host name: use lower-case letters, digits, hyphens, dots.")
@@ -74,7 +77,7 @@ def check_address(name: str, text: Any) -> str:
     if address in RANGE or address.is_loopback or address.is_multicast or address.is_global:
         raise LabError(
             f"lab_addresses of {name}: {address} cannot be played by a lab host. Take a link-local "
-            "address (169.254.0.0/16) or one from a range for documentation (203.0.113.0/24)."
+            "address (169.254.0.0/16) or one of the benchmark range (198.18.1.0/24)."
         )
     return str(address)
 

@@ -23,12 +23,12 @@ MODULES = ["overlay", "br_netfilter", "ip_tables", "ip6_tables", "vxlan"]
 REMEMBERED = STATE / "sysctl.json"
 
 _TAG = ["-m", "comment", "--comment", "hubstead lab"]
+_REPLIES = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"]
 _FORWARD = [
-    ["FORWARD", "-i", BRIDGE, "-j", "ACCEPT", *_TAG],
-    ["FORWARD", "-o", BRIDGE, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"]
-    + ["-j", "ACCEPT", *_TAG],
+    ["FORWARD", "-i", BRIDGE, *_TAG, "-j", "ACCEPT"],
+    ["FORWARD", "-o", BRIDGE, *_REPLIES, *_TAG, "-j", "ACCEPT"],
 ]
-_MASQUERADE = ["POSTROUTING", "-s", str(RANGE), "!", "-o", BRIDGE, "-j", "MASQUERADE", *_TAG]
+_MASQUERADE = ["POSTROUTING", "-s", str(RANGE), "!", "-o", BRIDGE, *_TAG, "-j", "MASQUERADE"]
 # (command, table, rule). The forward rules matter where Docker has set the policy to DROP.
 RULES = [
     ("iptables", "nat", _MASQUERADE),
@@ -76,9 +76,10 @@ def route(hosts: Iterable[Record]) -> None:
     """Send what lab hosts address to an extra address to the host that carries it.
 
     In a table of their own: this machine's way to, say, its cloud's metadata service stays what
-    it was. What no lab host carries of the link-local range ends here (RFC 3927, section 7).
+    it was. A packet to an address of these ranges that no lab host carries ends here.
     """
-    _run("ip", "route", "replace", "unreachable", "169.254.0.0/16", "table", TABLE)
+    for unreachable in ("169.254.0.0/16", "198.18.0.0/15"):
+        _run("ip", "route", "replace", "unreachable", unreachable, "table", TABLE)
     for host in hosts:
         for address in host.addresses:
             via = ["via", host.address, "dev", BRIDGE]
@@ -119,15 +120,18 @@ def plug(host: Record) -> None:
 
 
 def nameservers() -> list[str]:
-    """This machine's DNS servers, as hosts can reach them: not a stub on loopback."""
+    """This machine's DNS servers, but no stub on loopback, which hosts cannot reach."""
     for path in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
-        if path.exists():
-            lines = [line.split() for line in path.read_text().splitlines()]
-            found = [line[1] for line in lines if line[:1] == ["nameserver"] and len(line) > 1]
-            usable = [server for server in found if not server.startswith(("127.", "::1"))]
-            if usable:
-                return usable
+        found = parse_nameservers(path.read_text()) if path.exists() else []
+        if found:
+            return found
     return []
+
+
+def parse_nameservers(resolv_conf: str) -> list[str]:
+    lines = [line.split() for line in resolv_conf.splitlines()]
+    found = [line[1] for line in lines if line[:1] == ["nameserver"] and len(line) > 1]
+    return [server for server in found if not server.startswith(("127.", "::1"))]
 
 
 def _sysctl(key: str) -> Path:

@@ -4,13 +4,15 @@ import fcntl
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 STATE = Path(os.environ.get("HUBSTEAD_LAB_STATE", "/var/lib/hubstead-lab"))
 CACHE = Path(os.environ.get("HUBSTEAD_LAB_CACHE", "/var/cache/hubstead-lab"))
+LOCK = Path("/run/hubstead-lab.lock")
+CERTIFICATES = Path("/usr/local/share/ca-certificates")
 USER = "deploy"
 
 
@@ -29,6 +31,7 @@ class Record:
     addresses: tuple[str, ...]
     inventory: str
     project: str
+    image: str = ""
 
     @property
     def address(self) -> str:
@@ -73,6 +76,13 @@ def records() -> list[Record]:
     return sorted(found, key=lambda record: record.number)
 
 
+def forget() -> None:
+    """Remove the state directory of a machine without lab hosts."""
+    for directory in (STATE / "hosts", STATE):
+        with suppress(OSError):  # somebody keeps other things there
+            directory.rmdir()
+
+
 def free_number(taken: Iterable[int]) -> int:
     """The first free last part of an address; 1 is this machine, 2 to 9 are for people."""
     used = set(taken)
@@ -93,11 +103,14 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
+def locked(progress: Callable[[str], None]) -> Iterator[None]:
     """One lab command at a time on this machine."""
-    STATE.mkdir(parents=True, exist_ok=True)
-    with (STATE / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with LOCK.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another lab command")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -138,17 +151,27 @@ def known_hosts(keys: dict[Record, str]) -> str:
     )
 
 
-def group_data(directory: Path, certificates: list[Path], archives: dict[str, Path]) -> str:
+def group_data(directory: Path, certificates: list[Path], archives: dict[str, str]) -> str:
     """What a deploy cannot know of a lab, as pyinfra group data."""
-    images = {suite: str(path) for suite, path in sorted(archives.items())}
     return f'''\
 """Written by the lab: what a deploy to its hosts needs beside the inventory."""
 
 ssh_config_file = {str(directory / "ssh_config")!r}
 ssh_strict_host_key_checking = "yes"
 base_ca_certificates = {[str(path) for path in certificates]!r}
-docker_base_archives = {images!r}
+docker_base_archives = {archives!r}
 '''
+
+
+def describe(directory: Path, keys: dict[Record, str], archives: dict[str, str]) -> None:
+    """Write what ssh, pyinfra and tests need to know of the project's hosts, into .lab."""
+    (directory / "group_data").mkdir(exist_ok=True)
+    addresses = {host.name: host.address for host in keys}
+    certificates = sorted(CERTIFICATES.glob("*.crt"))
+    write(directory / "ssh_config", ssh_config(keys, directory))
+    write(directory / "known_hosts", known_hosts(keys))
+    write(directory / "hosts.json", json.dumps(addresses, indent=2) + "\n")
+    write(directory / "group_data/all.py", group_data(directory, certificates, archives))
 
 
 def hosts_file(current: str, own: Record, others: Iterable[Record]) -> str:

@@ -24,4 +24,3 @@ while :; do
     # systemd-nspawn leaves a reboot to its caller, by this status (--keep-unit).
     [ $? -eq 133 ] || break
 done
-rm -f "$pid_file"

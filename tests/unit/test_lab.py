@@ -1,0 +1,234 @@
+"""The parts of the lab that need no host."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import api, checks, image, inventory, network, state
+from lab.__main__ import main
+from lab.inventory import Spec
+from lab.state import LabError, Record
+
+
+@pytest.fixture(autouse=True)
+def _machine_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "STATE", tmp_path / "state")
+    monkeypatch.setattr(state, "LOCK", tmp_path / "lock")
+
+
+def record(name: str = "hub.example.org", number: int = 10, **fields: Any) -> Record:
+    defaults = {
+        "os": "trixie",
+        "memory": None,
+        "addresses": (),
+        "inventory": "/project/inventories/lab.py",
+        "project": "/project",
+    }
+    return Record(name=name, number=number, **{**defaults, **fields})
+
+
+class TestAddresses:
+    def test_a_host_gets_the_first_free_one(self) -> None:
+        assert state.free_number([]) == 10
+        assert state.free_number([10, 12]) == 11
+
+    def test_there_are_245(self) -> None:
+        with pytest.raises(LabError, match="All 245 addresses"):
+            state.free_number(range(10, 255))
+
+    def test_both_families_and_the_interface_follow_from_the_number(self) -> None:
+        host = record(number=254)
+        assert host.address == "198.18.0.254"
+        assert host.address6 == "2001:2::254"
+        assert len(host.interface) < 16
+
+    def test_records_outlive_the_process(self) -> None:
+        hosts = [record(), record("db.example.org", 11, memory=512, addresses=("169.254.169.254",))]
+        for host in reversed(hosts):
+            host.save()
+        assert state.records() == hosts
+
+
+class TestHostsFile:
+    def test_names_every_host_and_itself_in_short(self) -> None:
+        own, other = record(), record("db.example.org", 11)
+        text = state.hosts_file("127.0.0.1 localhost\n", own, [own, other])
+        assert text.splitlines() == [
+            "127.0.0.1 localhost",
+            "# lab hosts, kept by the lab",
+            "198.18.0.10 hub.example.org hub",
+            "198.18.0.11 db.example.org",
+            "# end of the lab hosts",
+        ]
+
+    def test_is_renewed_between_lines_of_others(self) -> None:
+        own, other = record(), record("db.example.org", 11)
+        text = state.hosts_file("127.0.0.1 localhost\n", own, [own, other]) + "10.0.0.1 mine\n"
+        renewed = state.hosts_file(text, own, [own])
+        assert renewed == text.replace("198.18.0.11 db.example.org\n", "")
+        assert state.hosts_file(renewed, own, [own]) == renewed
+
+
+class TestWhatTheProjectLearns:
+    def test_ssh_config_pins_key_and_user(self) -> None:
+        text = state.ssh_config([record(), record("db.example.org", 11)], Path("/my project/.lab"))
+        assert text.count("Host ") == 2
+        assert "HostName 198.18.0.11\n" in text
+        assert 'UserKnownHostsFile "/my project/.lab/known_hosts"\n' in text
+        assert text.count("StrictHostKeyChecking yes\n") == 2
+
+    def test_known_hosts_by_name_and_address(self) -> None:
+        text = state.known_hosts({record(): "ssh-ed25519 AAAA root@hub.example.org\n"})
+        assert text == "hub.example.org,198.18.0.10 ssh-ed25519 AAAA\n"
+
+    def test_group_data_is_python(self) -> None:
+        data: dict[str, Any] = {}
+        archives = {"trixie": "/cache/t.tar", "bookworm": "/cache/b.tar"}
+        exec(state.group_data(Path("/p/.lab"), [Path("/c/it's.crt")], archives), data)
+        assert data["ssh_config_file"] == "/p/.lab/ssh_config"
+        assert data["base_ca_certificates"] == ["/c/it's.crt"]
+        assert data["docker_base_archives"] == archives
+
+
+class TestInventory:
+    def test_defaults(self) -> None:
+        assert inventory.parse("hub.example.org", {}) == Spec("hub.example.org")
+
+    def test_everything_set(self) -> None:
+        data = {
+            "lab_os": "bookworm",
+            "lab_memory": 2048,
+            "lab_addresses": ["169.254.169.254", "198.18.1.1"],
+        }
+        assert inventory.parse("a", data) == Spec(
+            "a", "bookworm", 2048, ("169.254.169.254", "198.18.1.1")
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "data", "error"),
+        [
+            ("@local", {}, "@local is not a host that the lab can boot"),
+            ("../../etc", {}, "no host name"),
+            ("a" * 64, {}, "no host name"),
+            ("a", {"lab_os": "jessie"}, "lab_os of a is 'jessie'; it can be trixie or bookworm"),
+            ("a", {"lab_memory": "2G"}, "a number of MiB"),
+            ("a", {"lab_memory": 64}, "a number of MiB from 128"),
+            ("a", {"lab_addresses": "169.254.169.254"}, "a list of IPv4 addresses"),
+            ("a", {"lab_addresses": ["::1"]}, "'::1' is not an IPv4 address"),
+            ("a", {"lab_addresses": ["198.18.0.77"]}, "cannot be played by a lab host"),
+            ("a", {"lab_addresses": ["1.2.3.4"]}, "cannot be played by a lab host"),
+        ],
+    )
+    def test_what_is_refused(self, name: str, data: dict[str, Any], error: str) -> None:
+        with pytest.raises(LabError, match=error):
+            inventory.parse(name, data)
+
+    def test_pyinfra_reads_groups_and_their_data(self, tmp_path: Path) -> None:
+        (tmp_path / "group_data").mkdir()
+        (tmp_path / "group_data/db.py").write_text('lab_os = "bookworm"\npostgres_version = 17\n')
+        file = tmp_path / "prod.py"
+        file.write_text('hub = [("hub.a", {"lab_memory": 512})]\ndb = ["db.a"]\n')
+        assert inventory.read(file, api.PROJECT) == [
+            Spec("hub.a", memory=512),
+            Spec("db.a", os="bookworm"),
+        ]
+
+    def test_a_broken_file_is_named(self, tmp_path: Path) -> None:
+        file = tmp_path / "broken.py"
+        file.write_text("hub = [\n")
+        with pytest.raises(LabError, match=r"cannot read the inventory .*broken\.py"):
+            inventory.read(file, api.PROJECT)
+
+    def test_no_hosts(self, tmp_path: Path) -> None:
+        file = tmp_path / "empty.py"
+        file.write_text("hub = []\n")
+        with pytest.raises(LabError, match="names no hosts"):
+            inventory.read(file, api.PROJECT)
+
+
+class TestThisMachine:
+    def test_mirrors_are_those_of_this_machine_in_plain_http(self) -> None:
+        targets = "https://mirror.lan/d/ Debian\nhttp://s.lan/ds Debian-Security\nhttp://x/y X\n"
+        assert image.mirrors(targets) == ("http://mirror.lan/d", "http://s.lan/ds")
+
+    def test_mirrors_that_are_missing(self) -> None:
+        with pytest.raises(LabError, match="run: apt-get update"):
+            image.mirrors("http://mirror.lan/d/ Debian\n")
+
+    def test_a_stub_resolver_is_no_dns_server_for_hosts(self) -> None:
+        text = "# made by\nsearch lan\nnameserver 127.0.0.53\nnameserver 192.0.2.53\nnameserver\n"
+        assert network.parse_nameservers(text) == ["192.0.2.53"]
+
+    def test_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(checks, "DISK", 1 << 60)
+        with pytest.raises(LabError, match=r"GiB of disk.*HUBSTEAD_LAB_STATE"):
+            checks.check_room([Spec("a")])
+        with pytest.raises(LabError, match="1000000000 MiB of memory"):
+            monkeypatch.setattr(checks, "DISK", 1)
+            checks.check_room([Spec("a", memory=1_000_000_000)])
+        checks.check_room([])
+
+    def test_missing_tools_come_with_the_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.geteuid", lambda: 0)
+        monkeypatch.setattr("shutil.which", lambda tool: None if tool == "systemd-nspawn" else tool)
+        with pytest.raises(LabError, match="apt-get install systemd-container"):
+            checks.check_machine()
+
+
+class TestOwnership:
+    """A name is one host on this machine, of one checkout and one inventory."""
+
+    @pytest.fixture
+    def up(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Spec], object]:
+        monkeypatch.setattr(api, "check_machine", lambda: None)
+
+        def up(spec: Spec) -> object:
+            monkeypatch.setattr(inventory, "read", lambda path, project: [spec])
+            return api.Lab(progress=lambda line: None).up("/project/inventories/lab.py")
+
+        return up
+
+    def test_up_elsewhere(self, up: Callable[[Spec], object], tmp_path: Path) -> None:
+        record(project=str(tmp_path)).save()
+        with pytest.raises(LabError, match=f"already up for another checkout, {tmp_path}"):
+            up(Spec("hub.example.org"))
+
+    def test_up_for_another_inventory(self, up: Callable[[Spec], object]) -> None:
+        record(project=str(api.PROJECT), inventory="/project/inventories/prod.py").save()
+        with pytest.raises(LabError, match=r"python -m lab down /project/inventories/prod\.py"):
+            up(Spec("hub.example.org"))
+
+    def test_up_with_other_settings(self, up: Callable[[Spec], object]) -> None:
+        record(project=str(api.PROJECT)).save()
+        with pytest.raises(LabError, match="already up with other settings"):
+            up(Spec("hub.example.org", os="bookworm"))
+
+
+class TestCommandLine:
+    @pytest.mark.parametrize(
+        "command", ["ssh", "reset", "cut", "start", "reboot", "unplug", "plug"]
+    )
+    def test_unknown_host(
+        self, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(api, "check_machine", lambda: None)
+        assert main([command, "nowhere.example.org"]) == 1
+        assert "There is no lab host nowhere.example.org here. Up are: none." in (
+            capsys.readouterr().err
+        )
+
+    def test_not_root(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("os.geteuid", lambda: 1000)
+        assert main(["up", "inventories/lab.py"]) == 1
+        assert "run it as root" in capsys.readouterr().err
+
+    def test_missing_inventory(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(api, "check_machine", lambda: None)
+        assert main(["up", "inventories/nowhere.py"]) == 1
+        assert "There is no inventory" in capsys.readouterr().err

@@ -1,0 +1,178 @@
+"""Docker networks and images. pyinfra's own operations never see a changed argument (#1561)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api import (
+    FactBase,
+    FactProcessError,
+    FileUploadCommand,
+    OperationError,
+    QuoteString,
+    StringCommand,
+    operation,
+)
+from pyinfra.context import host
+
+from hubstead.operations import files
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """A bridge network: its driver options, subnet, and the containers that are attached."""
+
+    options: dict[str, str]
+    subnet: str
+    containers: tuple[str, ...]
+
+
+def parse_network(text: str) -> NetworkState | None:
+    """The state from `docker network inspect`, None where there is no such network."""
+    documents: list[dict[str, Any]] = json.loads(text or "[]")
+    if not documents:
+        return None
+    document = documents[0]
+    return NetworkState(
+        document["Options"] or {},
+        document["IPAM"]["Config"][0]["Subnet"],
+        tuple(sorted(c["Name"] for c in (document["Containers"] or {}).values())),
+    )
+
+
+class Network(FactBase[NetworkState | None]):
+    """A Docker network; None where it, or Docker, is not there."""
+
+    def command(self, network: str) -> StringCommand:
+        return StringCommand("docker network inspect", QuoteString(network), "2>/dev/null; true")
+
+    def process(self, output: list[str]) -> NetworkState | None:
+        try:
+            return parse_network("\n".join(output))
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise FactProcessError(f"unreadable output of docker network: {error}") from error
+
+
+@operation()
+def network(network: str, subnet: str, options: dict[str, str]) -> Generator[StringCommand]:
+    """Ensure a bridge network of this subnet with these driver options.
+
+    A network that differs is made anew, unless a container still uses it: that is an error which
+    names the containers. Rule: docker-network-create(1).
+    """
+    state = host.get_fact(Network, network)
+    if state is not None and (state.options, state.subnet) != (options, subnet):
+        if state.containers:
+            raise OperationError(
+                f"The Docker network {network} has other settings than asked for, and is in use "
+                f"by {', '.join(state.containers)}: stop these servers, then run again."
+            )
+        yield StringCommand("docker network rm", QuoteString(network), ">/dev/null")
+        state = None
+    if state is None:
+        flags = [QuoteString(f"--opt={key}={value}") for key, value in sorted(options.items())]
+        yield StringCommand(
+            "docker network create --driver=bridge", f"--subnet={subnet}", *flags,
+            QuoteString(network), ">/dev/null",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ImagesState:
+    """Tags of one repository, newest image first."""
+
+    tags: tuple[str, ...] = field(default_factory=tuple)
+
+
+class Images(FactBase[ImagesState]):
+    """The tags of a repository on the host; none where Docker does not answer."""
+
+    @staticmethod
+    def default() -> ImagesState:
+        return ImagesState()
+
+    def command(self, repository: str) -> StringCommand:
+        return StringCommand(
+            "docker image ls --format '{{.Tag}}'", QuoteString(repository), "2>/dev/null; true"
+        )
+
+    def process(self, output: list[str]) -> ImagesState:
+        return ImagesState(tuple(line for line in output if line != "<none>"))
+
+
+def archive_tag(archive: Path) -> str:
+    """The tag of the image that is imported from an archive: a digest of its content."""
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+@operation()
+def imported(repository: str, archive: Path) -> Generator[StringCommand | FileUploadCommand]:
+    """Ensure that the root file system in `archive` (a tar file here) is an image on the host."""
+    tag = archive_tag(archive)
+    if tag in host.get_fact(Images, repository).tags:
+        return
+    upload = f"/var/lib/hubstead/{tag}.tar"
+    yield FileUploadCommand(str(archive), upload, f"/tmp/hubstead-{tag}.tar")
+    yield StringCommand(
+        "docker import", QuoteString(upload), QuoteString(f"{repository}:{tag}"), ">/dev/null;",
+        "status=$?; rm -f", QuoteString(upload), "; exit $status",
+    )  # fmt: skip
+
+
+def context_tag(context: Mapping[str, files.File], salt: str = "") -> str:
+    """The tag of the image that a build context makes: a digest of its files and `salt`."""
+    digest = hashlib.sha256(salt.encode())
+    for path in sorted(context):
+        digest.update(f"\0{path}\0".encode() + context[path].data)
+    return digest.hexdigest()[:12]
+
+
+_BUILD = """
+set -eu
+directory=$1 image=$2
+exec 9>"$directory.lock"
+flock 9
+! docker image inspect "$image" >/dev/null 2>&1 || exit 0
+export DOCKER_BUILDKIT=1 BUILDKIT_PROGRESS=plain
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! docker build --pull=false --tag "$image" "$directory" >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    exit 1
+fi
+"""
+
+
+@operation()
+def built(
+    repository: str, tag: str, directory: str, context: Mapping[str, files.File], keep: int
+) -> Generator[StringCommand]:
+    """Ensure that the image REPOSITORY:TAG was built on the host from `context`.
+
+    + tag: from `context_tag`, so that other inputs are another image.
+    + directory: where the context lies on the host.
+    + keep: how many images of the repository stay; ones that a container uses stay anyway.
+    """
+    tags = host.get_fact(Images, repository).tags
+    image = f"{repository}:{tag}"
+    if tag not in tags:
+        yield StringCommand("rm", "-rf", QuoteString(directory))
+        entries: dict[str, files.Entry] = {directory: files.Directory()}
+        for path, file in context.items():
+            target = f"{directory}/{path}"
+            entries.setdefault(target.rsplit("/", 1)[0], files.Directory())
+            entries[target] = file
+        yield from files.present._inner(entries)
+        yield StringCommand("sh", "-c", QuoteString(_BUILD), "sh", directory, QuoteString(image))
+    for old in _superfluous(tags, tag, keep):
+        yield StringCommand("docker image rm", QuoteString(f"{repository}:{old}"), ">/dev/null")
+
+
+def _superfluous(tags: Iterable[str], current: str, keep: int) -> list[str]:
+    return [tag for tag in tags if tag != current][keep - 1 :]

@@ -1,0 +1,165 @@
+"""Docker: the engine, the network of the users' servers, and their image, built on the host."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from hubstead.operations import docker, files, packages, releases, units
+from hubstead.operations.machine import Machine
+from hubstead.render import render
+from hubstead.roles.base import BaseSettings
+from hubstead.settings import Settings, load
+
+NETWORK = "hubstead"
+IMAGE = "hubstead/singleuser"
+BASE = "hubstead/base"
+PACKAGES = {"12": ["docker.io"], "13": ["docker.io", "docker-cli", "docker-buildx"]}
+
+
+class DockerSettings(Settings):
+    """The engine, its network and the image of the users' servers."""
+
+    prefixes = ("docker_",)
+
+    docker_bridge: str = Field(
+        "hubstead0",
+        pattern=r"^[a-z][a-z0-9]{0,14}$",
+        description="Name of the network interface of the users' network.",
+    )
+    docker_subnet: ipaddress.IPv4Network = Field(
+        ipaddress.IPv4Network("172.30.0.0/16"),
+        description="Addresses of the users' servers; no other network of yours may use them.",
+    )
+    docker_base_image: str | None = Field(
+        None,
+        description="Image that the users' image is built from: a Debian with apt. By default "
+        "debian:CODENAME-slim of the host's own release.",
+    )
+    docker_base_archives: dict[str, Path] = Field(
+        {},
+        description="Where hosts reach no image registry: tar files on the control machine with "
+        "the root file system of a minimal Debian, by codename; imported as the base image.",
+    )
+    docker_image_packages: list[str] = Field(
+        [], description="Further Debian packages in the users' image."
+    )
+    docker_image_requirements: list[str] = Field(
+        [], description='Further Python packages in it, pinned, such as "numpy==2.4.1".'
+    )
+    docker_image_keep: int = Field(2, ge=1, description="How many built images stay on the host.")
+    docker_log_size: int = Field(
+        10, ge=1, description="MiB of log that a container keeps, in each of 3 files."
+    )
+
+    @field_validator("docker_subnet")
+    @classmethod
+    def _roomy(cls, value: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
+        if value.prefixlen > 28:
+            raise ValueError("too small: /28 is the smallest network that makes sense here")
+        return value
+
+    @field_validator("docker_base_archives")
+    @classmethod
+    def _archives(cls, value: dict[str, Path]) -> dict[str, Path]:
+        for path in value.values():
+            if not path.is_file():
+                raise ValueError(f"{path} is not a file on this machine")
+        return value
+
+    @field_validator("docker_image_requirements")
+    @classmethod
+    def _pinned(cls, value: list[str]) -> list[str]:
+        for requirement in value:
+            if "==" not in requirement:
+                raise ValueError(f'{requirement!r} is not pinned; write "NAME==VERSION"')
+        return value
+
+    @property
+    def gateway(self) -> ipaddress.IPv4Address:
+        """The host's own address on the users' network."""
+        return self.docker_subnet.network_address + 1
+
+
+def context() -> dict[str, files.File]:
+    """The build context of the users' image on the host at hand."""
+    settings, base = load(DockerSettings), load(BaseSettings)
+    codename = host.get_fact(Machine).codename
+    archive = settings.docker_base_archives.get(codename)
+    default = f"{BASE}:{docker.archive_tag(archive)}" if archive else f"debian:{codename}-slim"
+    dockerfile = render(
+        "docker",
+        "/opt/hubstead/singleuser/Dockerfile",
+        image=settings.docker_base_image or default,
+        packages=settings.docker_image_packages,
+        base=base,
+        codename=codename,
+    )
+    certificates = {
+        f"certificates/{path.stem}.crt": files.File(path.read_bytes())
+        for path in base.base_ca_certificates
+    }
+    return {
+        "Dockerfile": files.File(dockerfile),
+        "requirements.txt": files.File(releases.lock("singleuser")),
+        "extra-requirements.txt": files.File(
+            "".join(f"{line}\n" for line in settings.docker_image_requirements)
+        ),
+        "uv.txt": files.File(releases.lock("uv")),
+        "certificates/README": files.File("Certificate authorities of the organisation.\n"),
+        **certificates,
+    }
+
+
+def image() -> str:
+    """The users' image on the host at hand, as REPOSITORY:TAG."""
+    return f"{IMAGE}:{docker.context_tag(context())}"
+
+
+@deploy("docker")
+def install() -> None:
+    settings = load(DockerSettings)
+    machine = host.get_fact(Machine)
+    daemon = "/etc/docker/daemon.json"
+    files.present(
+        name="Write the engine's settings",
+        entries={
+            "/etc/docker": files.Directory(),
+            daemon: files.File(
+                render("docker", daemon, log_size=settings.docker_log_size),
+            ),
+        },
+    )
+    packages.installed(name="Install Docker", packages=PACKAGES[machine.version])
+    units.running(name="Run Docker", unit="docker.service", inputs=[daemon])
+    docker.network(
+        name="Create the users' network",
+        network=NETWORK,
+        subnet=str(settings.docker_subnet),
+        options={
+            "com.docker.network.bridge.name": settings.docker_bridge,
+            # containers on one bridge see each other unless this is off
+            "com.docker.network.bridge.enable_icc": "false",
+        },
+    )
+
+
+@deploy("singleuser")
+def singleuser() -> None:
+    settings = load(DockerSettings)
+    archive = settings.docker_base_archives.get(host.get_fact(Machine).codename)
+    if archive and not settings.docker_base_image:
+        docker.imported(name="Import the base image", repository=BASE, archive=archive)
+    build = context()
+    docker.built(
+        name="Build the image of the users' servers",
+        repository=IMAGE,
+        tag=docker.context_tag(build),
+        directory="/opt/hubstead/singleuser",
+        context=build,
+        keep=settings.docker_image_keep,
+    )

@@ -250,8 +250,9 @@ def module_hub_users(
 
 
 @pytest.fixture(scope="session")
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def free_ports() -> tuple[int, int]:
+    """Two loopback ports that nothing listens on."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]

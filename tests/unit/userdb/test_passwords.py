@@ -58,7 +58,8 @@ def test_no_unicode_text_gets_shorter_than_a_quarter_by_nfc() -> None:
     [
         ("secret7", "The password is too short: at least 8 characters."),
         ("", "The password is too short: at least 8 characters."),
-        ("secret\0word", "The password contains a NUL character."),
+        ("secret\0word", "The password contains a control character."),
+        ("secret\tword", "The password contains a control character."),
         ("Ada.Lovelace", "The password must differ from the username."),
         ("half \udc80 surrogate", "The password is too long: at most 72 bytes (UTF-8)."),
     ],

@@ -203,6 +203,10 @@ class UsersTableAuthenticator(Authenticator):
 
         While the database is down, everyone who is logged in stays so.
         """
+        if handler is not None and not hasattr(handler, "_token_authenticated"):
+            # JupyterHub 6.1.1 sets this only for requests with a token, and reads it (in
+            # BaseHandler.refresh_auth) for all that are refused here: 500 where 403 is meant.
+            handler._token_authenticated = False
         try:
             row = await self._in_thread(self._database_executor, self._reader.find, user.name)
         except UnavailableError as error:

@@ -13,7 +13,14 @@ from hubstead_userdb.authenticator import PasswordChangeRequired
 from hubstead_userdb.names import is_username
 
 
-class TableLoginHandler(LoginHandler):
+class _AnyBytes:
+    """Takes form fields that are no UTF-8 for what they are: wrong, but no error of the form."""
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        return value.decode(errors="replace")
+
+
+class TableLoginHandler(_AnyBytes, LoginHandler):
     """JupyterHub's login form, which leads on to the password page where that has to come first."""
 
     async def post(self) -> None:
@@ -31,7 +38,7 @@ class TableLoginHandler(LoginHandler):
             self.redirect(url_concat(url, query))
 
 
-class ChangePasswordHandler(BaseHandler):
+class ChangePasswordHandler(_AnyBytes, BaseHandler):
     """Where people change their own password, whether they are logged in or cannot be before."""
 
     async def get(self) -> None:
@@ -96,6 +103,9 @@ class ChangePasswordHandler(BaseHandler):
     def _problem(self, username: str, new_password: str) -> str | None:
         if not username:
             return "Enter your username."
+        if b"\0" in b"".join(self.request.body_arguments.get("new_password", [])):
+            # get_argument has made a space of it.
+            return "The password contains a control character."
         if new_password != self.get_argument("new_password_again", "", strip=False):
             return "The two new passwords differ."
         problem: str | None = self.authenticator.passwords.problem(new_password, username)

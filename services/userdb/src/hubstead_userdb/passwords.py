@@ -67,8 +67,9 @@ class Passwords:
 
     def problem(self, password: str, username: str) -> str | None:
         """Why ``password`` cannot be the new password of ``username``; None when it can."""
-        if "\0" in password:
-            return "The password contains a NUL character."
+        if any(unicodedata.category(character) == "Cc" for character in password[: 4 * MAX_BYTES]):
+            # NUL ends the password for some; web forms turn the others into spaces.
+            return "The password contains a control character."
         if _encode(password) is None:
             return f"The password is too long: at most {MAX_BYTES} bytes (UTF-8)."
         normalised = unicodedata.normalize("NFC", password)

@@ -1,0 +1,51 @@
+"""Configuration of the Hub that the tests start; values come from the environment."""
+
+import os
+
+from hubstead_userdb import templates_dir
+from hubstead_userdb.authenticator import UsersTableAuthenticator
+from jupyterhub.proxy import Proxy
+from jupyterhub.spawner import Spawner
+
+
+class NoProxy(Proxy):
+    """Remembers routes; the tests talk to the Hub itself."""
+
+    should_start = False
+    routes = {}  # noqa: RUF012 - the Hub makes one proxy
+
+    async def add_route(self, routespec, target, data):
+        self.routes[routespec] = {"routespec": routespec, "target": target, "data": data}
+
+    async def delete_route(self, routespec):
+        self.routes.pop(routespec, None)
+
+    async def get_all_routes(self):
+        return dict(self.routes)
+
+
+class NoSpawner(Spawner):
+    """Never starts anything."""
+
+    async def start(self):
+        raise RuntimeError("started")
+
+    async def stop(self, now=False):
+        pass
+
+    async def poll(self):
+        return 0
+
+
+c = get_config()  # noqa: F821 - JupyterHub puts it there
+c.JupyterHub.bind_url = os.environ["TEST_PUBLIC_URL"]
+c.JupyterHub.hub_bind_url = os.environ["TEST_HUB_URL"]
+c.JupyterHub.proxy_class = NoProxy
+c.JupyterHub.spawner_class = NoSpawner
+c.JupyterHub.authenticator_class = UsersTableAuthenticator
+c.JupyterHub.template_paths = [templates_dir()]
+c.JupyterHub.db_url = "sqlite:///hub.sqlite"
+c.UsersTableAuthenticator.dsn_file = os.environ["TEST_READER_DSN"]
+c.UsersTableAuthenticator.bcrypt_cost = 4
+c.UsersTableAuthenticator.auth_refresh_age = 1
+c.UsersTableAuthenticator.blocked_users = {"blocked"}

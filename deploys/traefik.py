@@ -1,0 +1,5 @@
+"""Run the role `traefik` alone."""
+
+from hubstead.roles.traefik import traefik
+
+traefik()

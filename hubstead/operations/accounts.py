@@ -1,0 +1,60 @@
+"""System users: accounts that run services and that nobody logs in with."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, QuoteString, StringCommand, operation
+from pyinfra.context import host
+
+
+@dataclass(frozen=True)
+class AccountState:
+    """A user's home, shell and groups."""
+
+    home: str
+    shell: str
+    groups: frozenset[str]
+
+
+def parse_account(lines: Iterable[str]) -> AccountState | None:
+    """The state from the lines that the command of `Account` prints; None for no such user."""
+    passwd, *groups = lines
+    fields = passwd.split(":")
+    return AccountState(fields[5], fields[6], frozenset(" ".join(groups).split()))
+
+
+class Account(FactBase[AccountState | None]):
+    """A user of the host. Rule: passwd(5), id(1)."""
+
+    def command(self, user: str) -> StringCommand:
+        name = QuoteString(user)
+        return StringCommand("getent passwd", name, "&& id -Gn", name, "|| true")
+
+    def process(self, output: list[str]) -> AccountState | None:
+        return parse_account(output)
+
+
+_NOLOGIN = "/usr/sbin/nologin"
+
+
+@operation()
+def system_user(user: str, home: str, groups: Sequence[str] = ()) -> Generator[StringCommand]:
+    """Ensure a system user without a login, with a group of its own name.
+
+    + home: its home directory, which is not created here.
+    + groups: further groups that it must be in.
+    """
+    state = host.get_fact(Account, user)
+    name = QuoteString(user)
+    if state is None:
+        yield StringCommand(
+            "useradd --system --user-group --no-create-home",
+            "--home-dir", QuoteString(home), "--shell", _NOLOGIN, name,
+        )  # fmt: skip
+    elif (state.home, state.shell) != (home, _NOLOGIN):
+        yield StringCommand("usermod --home", QuoteString(home), "--shell", _NOLOGIN, name)
+    for group in groups:
+        if state is None or group not in state.groups:
+            yield StringCommand("usermod --append --groups", QuoteString(group), name)

@@ -1,0 +1,5 @@
+"""Run the role `firewall` alone."""
+
+from hubstead.roles.firewall import firewall
+
+firewall()

@@ -69,7 +69,9 @@ def run(lab: Lab, options: argparse.Namespace) -> None:
         case "ls":
             for host in lab.hosts():
                 state = "up" if lab.is_running(host.name) else "down"
-                print(f"{host.name}\t{host.address}\t{host.os}\t{state}\t{host.inventory}")
+                print(
+                    f"{host.name:<28} {host.address:<14} {host.os:<9} {state:<5} {host.inventory}"
+                )
         case "ssh":
             lab.host(options.host)
             # One word is a line for the host's shell; several are a command and its arguments.

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from lab import host as hosts
-from lab import image, inventory, network, state
-from lab.checks import check_machine, check_room
+from lab import container, image, inventory, network, state
+from lab.checks import check_known, check_machine, check_room
 from lab.inventory import Spec
 from lab.state import LabError, Record
 
@@ -34,18 +33,20 @@ class Lab:
     def up(self, path: str | Path) -> list[Record]:
         """Boot the hosts that an inventory names; those already up stay as they are."""
         check_machine()
-        file = self._inventory(path)
+        file = Path(path).resolve()
         specs = inventory.read(file, self.project)
         with state.locked(self._progress):
             self._bury_orphans()
             known = {record.name: record for record in state.records()}
             for spec in specs:
-                self._check_known(spec, known.get(spec.name), file)
+                if spec.name in known:
+                    check_known(spec, known[spec.name], file, self.project)
             fresh = [spec for spec in specs if spec.name not in known]
             check_room(fresh)
-            wanted = [known[s.name] for s in specs if s.name in known] + self._records(fresh, file)
             network.up()
-            stopped = [self._make(host) for host in wanted if not hosts.is_running(host)]
+            wanted = [known[s.name] for s in specs if s.name in known] + self._records(fresh, file)
+            wanted = [self._make(record) for record in wanted]
+            stopped = [record for record in wanted if not container.is_running(record)]
             self._refresh()
             self._boot(stopped)
             self._wait(wanted)
@@ -58,8 +59,10 @@ class Lab:
             self._bury_orphans()
             own = self.hosts()
             if path is not None:
-                file = str(self._inventory(path))
-                own = [record for record in own if record.inventory == file]
+                file = Path(path).resolve()
+                own = [record for record in own if record.inventory == str(file)]
+                if not own and not file.is_file():
+                    raise LabError(f"There is no inventory {file}, and no host of it is up.")
             for record in own:
                 self._remove(record)
             self._refresh()
@@ -79,14 +82,14 @@ class Lab:
         raise LabError(f"There is no lab host {name} here. Up are: {names}.")
 
     def is_running(self, name: str) -> bool:
-        return hosts.is_running(self.host(name))
+        return container.is_running(self.host(name))
 
     def reset(self, name: str) -> None:
         """The host is bare again, under the same name and address, with new host keys."""
         check_machine()
         record = self.host(name)
         with state.locked(self._progress):
-            hosts.wipe(record)
+            container.wipe(record)
             self._make(record)
             self._refresh()
             self._boot([record])
@@ -97,7 +100,7 @@ class Lab:
         check_machine()
         record = self.host(name)
         with state.locked(self._progress):
-            hosts.kill(record)
+            container.kill(record)
             self._progress(f"{name} has lost its power")
         if not stay_down:
             self.start(name)
@@ -107,7 +110,7 @@ class Lab:
         check_machine()
         record = self.host(name)
         with state.locked(self._progress):
-            if not hosts.is_running(record):
+            if not container.is_running(record):
                 network.up()
                 self._refresh()
                 self._boot([record])
@@ -116,7 +119,7 @@ class Lab:
     def reboot(self, name: str) -> None:
         """Reboot as `systemctl reboot` does, and wait until the host is back."""
         record = self.host(name)
-        if not hosts.is_running(record):
+        if not container.is_running(record):
             raise LabError(f"{name} is not running. Boot it with: python -m lab start {name}")
         before = self._boot_id(name)
         self.run(name, "sudo systemctl reboot", check=False)
@@ -158,9 +161,6 @@ class Lab:
     def _print(self, line: str) -> None:
         print(f"lab {time.monotonic() - self._started:5.1f} s  {line}", file=sys.stderr, flush=True)
 
-    def _inventory(self, path: str | Path) -> Path:
-        return Path(path).resolve()
-
     def _boot_id(self, name: str) -> str:
         return self.run(name, "cat /proc/sys/kernel/random/boot_id", check=False).stdout
 
@@ -172,27 +172,8 @@ class Lab:
 
     def _remove(self, record: Record) -> None:
         network.unroute(record)
-        hosts.remove(record)
+        container.remove(record)
         self._progress(f"{record.name} is gone")
-
-    def _check_known(self, spec: Spec, record: Record | None, file: Path) -> None:
-        if record is None:
-            return
-        if record.project != str(self.project):
-            raise LabError(
-                f"{spec.name} is already up for another checkout, {record.project}. Remove it "
-                "there with `python -m lab down`, or give your host another name."
-            )
-        if record.inventory != str(file):
-            raise LabError(
-                f"{spec.name} is already up for {record.inventory}. Remove that first: "
-                f"python -m lab down {record.inventory}"
-            )
-        if (spec.os, spec.memory, spec.addresses) != (record.os, record.memory, record.addresses):
-            raise LabError(
-                f"{spec.name} is already up with other settings (lab_os, lab_memory, "
-                f"lab_addresses). Remove it first: python -m lab down {record.inventory}"
-            )
 
     def _records(self, specs: Iterable[Spec], file: Path) -> list[Record]:
         taken = [record.number for record in state.records()]
@@ -218,24 +199,24 @@ class Lab:
             archive = image.ensure(record.os, self._progress)
             record = replace(record, image=str(archive))
             record.save()
-            hosts.make_root(record, state.ensure_key(self.directory))
+            container.make_root(record, state.ensure_key(self.directory))
             self._progress(f"{record.name} has a fresh {record.os}")
         return record
 
     def _boot(self, records: list[Record]) -> None:
         for record in records:
-            hosts.kill(record)
-            hosts.boot(record)
+            container.kill(record)
+            container.boot(record)
 
     def _wait(self, records: list[Record]) -> None:
         for record in records:
-            hosts.wait(record, self.ssh_command(), self._progress)
+            container.wait(record, self.ssh_command(), self._progress)
 
     def _refresh(self) -> None:
         """Bring what depends on which hosts there are up to date: names, routes, .lab."""
         everyone = [record for record in state.records() if record.root.exists()]
         for record in everyone:
-            hosts.refresh_names(record, everyone)
+            container.refresh_names(record, everyone)
         if everyone:
             network.route(everyone)
         own = [record for record in everyone if record.project == str(self.project)]
@@ -244,7 +225,7 @@ class Lab:
             return
         public_key = state.ensure_key(self.directory)
         for record in own:
-            hosts.authorize(record, public_key)
+            container.authorize(record, public_key)
         archives = {record.os: record.image for record in own}
-        keys = {record: hosts.public_host_key(record) for record in own}
+        keys = {record: container.public_host_key(record) for record in own}
         state.describe(self.directory, keys, archives)

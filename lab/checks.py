@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lab import state
 from lab.inventory import Spec
-from lab.state import LabError
+from lab.state import LabError, Record
 
 TOOLS = {
     "systemd-nspawn": "systemd-container",
@@ -48,4 +48,23 @@ def check_room(specs: list[Spec]) -> None:
         raise LabError(
             f"{len(specs)} new hosts need {need} MiB of memory, and this machine has {available} "
             "available. Stop something, or boot fewer hosts at once."
+        )
+
+
+def check_known(spec: Spec, record: Record, inventory: Path, project: Path) -> None:
+    """Raise LabError when a name that is up already means another host than the one asked for."""
+    if record.project != str(project):
+        raise LabError(
+            f"{spec.name} is already up for another checkout, {record.project}. Remove it there "
+            "with `python -m lab down`, or give your host another name."
+        )
+    if record.inventory != str(inventory):
+        raise LabError(
+            f"{spec.name} is already up for {record.inventory}. Remove that first: "
+            f"python -m lab down {record.inventory}"
+        )
+    if (spec.os, spec.memory, spec.addresses) != (record.os, record.memory, record.addresses):
+        raise LabError(
+            f"{spec.name} is already up with other settings (lab_os, lab_memory, lab_addresses). "
+            f"Remove it first: python -m lab down {record.inventory}"
         )

@@ -31,7 +31,7 @@ class Record:
     addresses: tuple[str, ...]
     inventory: str
     project: str
-    image: str = ""
+    image: str = ""  # the archive that its root was unpacked from
 
     @property
     def address(self) -> str:

@@ -14,10 +14,11 @@ from lab import cgroups, image, network
 from lab.state import USER, LabError, Record, hosts_file, new_key, write
 
 SUPERVISE = Path(__file__).with_name("supervise.sh")
-# nspawn mounts cgroup v1 controllers read-only, and then no limit holds and Docker does not run.
+# nspawn mounts cgroup v1 controllers read-only, and then no limit holds and Docker does not run;
+# with cgroup v2 there is nothing to remount.
 INIT = """\
 #!/bin/sh
-for c in /sys/fs/cgroup/*; do mount -o remount,bind,rw "$c"; done
+for c in /sys/fs/cgroup/*; do mount -o remount,bind,rw "$c" 2>/dev/null; done
 exec /lib/systemd/systemd
 """
 

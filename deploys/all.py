@@ -1,11 +1,28 @@
 """The whole service, tier by tier. Each role can be run alone: deploys/ROLE.py."""
 
 from hubstead.progress import tier
+from hubstead.roles import docker, postgres
 from hubstead.roles.base import base
+from hubstead.roles.jupyterhub import jupyterhub
 from hubstead.roles.node import node
 from hubstead.roles.python import python
+from hubstead.roles.traefik import traefik
+from hubstead.roles.userdb import userdb
+from hubstead.topology import plays
 
 tier("base")
 base()
 python()
-node()
+
+tier("database")
+if plays("db"):
+    postgres.install()
+
+tier("hub")
+if plays("hub"):
+    userdb()
+    node()
+    docker.install()
+    docker.singleuser()
+    traefik()
+    jupyterhub()

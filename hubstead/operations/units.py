@@ -130,11 +130,11 @@ def running(
         yield StringCommand("systemctl", "daemon-reload")
     if not state.enabled:
         yield StringCommand("systemctl", "--quiet", "enable", QuoteString(unit))
-    if not state.active:
-        if state.failed:
-            yield StringCommand("systemctl", "reset-failed", QuoteString(unit))
-        yield _or_explain("start", unit)
-    elif state.inputs > state.started:
+    if state.failed:
+        yield StringCommand("systemctl", "reset-failed", QuoteString(unit))
+    # restart, not start, where it is not active: a start of a unit that is just being started waits
+    # for the process that read the old inputs
+    if not state.active or state.inputs > state.started:
         yield _or_explain("restart", unit)
     elif state.reload_inputs > max(state.started, state.changed):
         yield _or_explain("reload", unit)

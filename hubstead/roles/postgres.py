@@ -14,6 +14,8 @@ from hubstead.settings import Settings, load
 
 #: The version that each Debian release ships
 DISTRIBUTED = {"12": 15, "13": 17}
+#: The directory of its Unix socket
+SOCKETS = "/run/postgresql"
 
 
 class PostgresSettings(Settings):
@@ -44,7 +46,13 @@ class PostgresSettings(Settings):
 def conninfo(role: str, database: str) -> str:
     """How a service on the hub host reaches its database (libpq's connection string)."""
     password = secrets.generated(f"postgres_{role}_password")
-    return f"host=/run/postgresql dbname={database} user={role} password={password}"
+    return f"host={SOCKETS} dbname={database} user={role} password={password}"
+
+
+def database_url(role: str, database: str) -> str:
+    """The same as a URL of SQLAlchemy."""
+    password = secrets.generated(f"postgres_{role}_password")
+    return f"postgresql+psycopg://{role}:{password}@/{database}?host={SOCKETS}"
 
 
 @deploy("postgres")

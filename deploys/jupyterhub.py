@@ -1,0 +1,5 @@
+"""Run the role `jupyterhub` alone."""
+
+from hubstead.roles.jupyterhub import jupyterhub
+
+jupyterhub()

@@ -1,0 +1,5 @@
+"""Run the role `userdb` alone."""
+
+from hubstead.roles.userdb import userdb
+
+userdb()

@@ -1,0 +1,59 @@
+"""The users table, through the `hub-users` command that keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from typing import Any
+
+from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
+from pyinfra.context import host
+
+COMMAND = "/usr/local/bin/hub-users"
+
+
+def parse_changes(text: str) -> list[str]:
+    """What a `--check` run would change; where it cannot tell, that counts as a change."""
+    document: dict[str, Any] = json.loads(text)
+    return list(document["changes"]) if "changes" in document else [document["unavailable"]]
+
+
+class Changes(FactBase[list[str]]):
+    """What `hub-users ... --check` says it would change."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return ["the command is not installed yet"]
+
+    def requires_command(self, arguments: list[str]) -> str:
+        return COMMAND
+
+    def command(self, arguments: list[str]) -> StringCommand:
+        return StringCommand(COMMAND, *[QuoteString(argument) for argument in arguments], "--check")
+
+    def process(self, output: list[str]) -> list[str]:
+        try:
+            return parse_changes("".join(output))
+        except (ValueError, KeyError) as error:
+            raise FactProcessError(f"unreadable output of hub-users: {error}") from error
+
+
+def _apply(arguments: list[str]) -> Generator[StringCommand]:
+    if host.get_fact(Changes, arguments):
+        yield StringCommand(COMMAND, *[QuoteString(argument) for argument in arguments])
+
+
+@operation()
+def migrated() -> Generator[StringCommand]:
+    """Ensure the table, its function and its access rights."""
+    yield from _apply(["migrate"])
+
+
+@operation()
+def declared(people: list[dict[str, Any]]) -> Generator[StringCommand]:
+    """Ensure that the table says of the declared people what `people` says.
+
+    + people: dictionaries with `username`, `admin` and `enabled`. Whoever was declared and no
+      longer is gets disabled; a new one gets a one-time password.
+    """
+    yield from _apply(["declare", "--json", json.dumps(people, sort_keys=True)])

@@ -1,0 +1,144 @@
+"""JupyterHub: release, configuration, credentials, unit."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pyinfra.api.deploy import deploy
+
+from hubstead import secrets, wheels
+from hubstead.operations import accounts, files, releases, units
+from hubstead.progress import summarise
+from hubstead.render import render
+from hubstead.roles import docker, traefik
+from hubstead.roles.base import build_env
+from hubstead.roles.postgres import conninfo, database_url
+from hubstead.roles.python import PythonSettings
+from hubstead.settings import Settings, load
+
+USER = traefik.HUB_USER
+#: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
+CREDENTIALS = "/etc/jupyterhub/credentials"
+
+
+class HubSettings(Settings):
+    """The Hub and the users' servers."""
+
+    prefixes = ("hub_",)
+
+    hub_authenticator: Literal["users-table"] = Field(
+        "users-table", description="How people log in; users-table: `hub_users` and `hub-users`."
+    )
+    hub_spawner: Literal["docker"] = Field(
+        "docker", description="How their servers run; docker: a container a user."
+    )
+    hub_base_url: str = Field(
+        "/", description="Path below which the service lives, such as /jupyter/."
+    )
+    hub_memory_limit: str = Field(
+        "2G",
+        pattern=r"^[1-9]\d*[MGT]$",
+        description="Memory of a user's server; a kernel that needs more is killed.",
+    )
+    hub_cpu_limit: float = Field(2.0, gt=0, description="Processor cores of a user's server.")
+    hub_process_limit: int = Field(
+        512, ge=64, description="Processes and threads of a user's server."
+    )
+    hub_idle_timeout: int = Field(
+        3600,
+        ge=0,
+        description="Seconds after which an idle server is stopped; 0: never. The files stay.",
+    )
+    hub_max_age: int = Field(
+        0, ge=0, description="Seconds after which any server is stopped, idle or not; 0: never."
+    )
+    hub_api_port: int = Field(
+        8081, ge=1024, le=65535, description="Port of the Hub on the users' network."
+    )
+    hub_concurrent_spawns: int = Field(
+        20, ge=1, description="Servers that may be starting at the same time."
+    )
+    hub_debug: bool = Field(False, description="Debug lines in the log.")
+
+    @field_validator("hub_base_url")
+    @classmethod
+    def _slashes(cls, value: str) -> str:
+        if not value.startswith("/") or not value.endswith("/"):
+            raise ValueError('must begin and end with a slash, such as "/jupyter/"')
+        return value
+
+
+@deploy("jupyterhub")
+def jupyterhub() -> None:
+    settings, python = load(HubSettings), load(PythonSettings)
+    network = load(docker.DockerSettings)
+    configuration, unit = (
+        "/etc/jupyterhub/jupyterhub_config.py",
+        "/etc/systemd/system/jupyterhub.service",
+    )
+    hub_url = f"http://{network.gateway}:{settings.hub_api_port}"
+    credentials = {
+        "database-url": database_url("jupyterhub", "jupyterhub"),
+        "users": conninfo("userdb_reader", "userdb"),
+        "cookie-secret": secrets.generated("hub_cookie_secret"),
+        "proxy": secrets.generated("traefik_api_password"),
+        "metrics": secrets.generated("hub_metrics_token"),
+    }
+
+    accounts.system_user(
+        name="Create the user jupyterhub",
+        user=USER,
+        home="/var/lib/jupyterhub",
+        groups=["docker"],
+    )
+    releases.current(
+        name="Build the release of JupyterHub",
+        component="hub",
+        lock_text=releases.lock("hub"),
+        python=python.python_interpreter,
+        wheels=[wheels.userdb()],
+        keep=python.python_keep_releases,
+        env=build_env(),
+    )
+    files.present(
+        name="Write the Hub's configuration",
+        entries={
+            "/etc/jupyterhub": files.Directory(),
+            "/etc/jupyterhub/conf.d": files.Directory(),
+            CREDENTIALS: files.Directory(mode="700"),
+            **{f"{CREDENTIALS}/{name}": files.secret(text) for name, text in credentials.items()},
+            configuration: files.File(
+                render(
+                    "jupyterhub",
+                    configuration,
+                    settings=settings,
+                    public_url=traefik.public_url(),
+                    hub_url=hub_url,
+                    image=docker.image(),
+                    network=docker.NETWORK,
+                    api_url=f"http://127.0.0.1:{traefik.API_PORT}",
+                    api_user=traefik.API_USER,
+                    routes=f"{traefik.DYNAMIC}/routes.toml",
+                )
+            ),
+            unit: files.File(
+                render(
+                    "jupyterhub",
+                    unit,
+                    user=USER,
+                    credentials=sorted(credentials),
+                    directory=CREDENTIALS,
+                    health=f"{hub_url}{settings.hub_base_url}hub/health",
+                    dynamic=traefik.DYNAMIC,
+                )
+            ),
+        },
+    )
+    units.running(
+        name="Run JupyterHub",
+        unit="jupyterhub.service",
+        inputs=["/etc/jupyterhub", "/opt/hubstead/hub/current"],
+    )
+    summarise(f"Service: {traefik.public_url()}{settings.hub_base_url}")
+    summarise("Root certificate to trust: /etc/hubstead/tls/ca.pem on the host")

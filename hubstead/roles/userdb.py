@@ -1,0 +1,95 @@
+"""The users table: its package and command on the hub host, and the people in the settings."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pyinfra.api.deploy import deploy
+
+from hubstead import wheels
+from hubstead.operations import files, releases, users_table
+from hubstead.progress import summarise
+from hubstead.roles.base import build_env
+from hubstead.roles.postgres import conninfo
+from hubstead.roles.python import PythonSettings
+from hubstead.settings import Settings, load
+
+_USERNAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+
+
+class Person(BaseModel):
+    """A user who is declared in the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    username: str
+    admin: bool = False
+    enabled: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"username": value} if isinstance(value, str) else value
+
+    @field_validator("username")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not _USERNAME.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is not a user name: lower-case letters, digits and . _ @ - (64 at most)"
+            )
+        return value
+
+
+class UserdbSettings(Settings):
+    """The people."""
+
+    prefixes = ("hub_users", "userdb_")
+
+    hub_users: list[Person] = Field(
+        [Person(username="admin", admin=True)],
+        description='People of the service: names, or {"username": "ada", "admin": True}. Each '
+        "new one gets a one-time password, which `sudo hub-users initial-password` shows. Someone "
+        "who leaves the list is disabled; people added by `hub-users add` are not touched.",
+    )
+
+    def check(self) -> None:
+        names = [person.username for person in self.hub_users]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"`hub_users` names {name!r} more than once")
+        if not any(person.admin and person.enabled for person in self.hub_users):
+            raise ValueError(
+                "`hub_users` must declare an enabled admin, for example "
+                '{"username": "ada", "admin": True}'
+            )
+
+
+@deploy("userdb")
+def userdb() -> None:
+    settings, python = load(UserdbSettings), load(PythonSettings)
+    releases.current(
+        name="Build the release of hub-users",
+        component="userdb",
+        lock_text=releases.lock("userdb"),
+        python=python.python_interpreter,
+        wheels=[wheels.userdb()],
+        keep=python.python_keep_releases,
+        env=build_env(),
+    )
+    files.present(
+        name="Put hub-users on the path",
+        entries={
+            "/etc/hubstead/userdb": files.Directory(mode="700"),
+            "/etc/hubstead/userdb/owner.dsn": files.secret(conninfo("userdb_owner", "userdb")),
+            users_table.COMMAND: files.Link("/opt/hubstead/userdb/current/bin/hub-users"),
+        },
+    )
+    users_table.migrated(name="Create the users table")
+    users_table.declared(
+        name="Declare the people of the settings",
+        people=[person.model_dump() for person in settings.hub_users],
+    )
+    admin = next(p.username for p in settings.hub_users if p.admin and p.enabled)
+    summarise(f"First login: {admin}; its password: sudo hub-users initial-password {admin}")

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ class Browser:
         """Send the form at ``path`` with what its hidden fields hold."""
         page = self.get(path).text
         hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
-        (action,) = re.findall(r'<form action=[\'"]([^\'"]*)[\'"]', page)
+        (action,) = re.findall(r'<form[^>]* action=[\'"]([^\'"]*)[\'"]', page)
         return self.session.post(
             self.url + unescape(action),
             data={name: unescape(value) for name, value in hidden.items()} | fields,
@@ -329,6 +330,24 @@ def test_changing_ones_password_logs_the_others_out(hub: Hub) -> None:
     assert hub.browser().login("dorothy").status_code == 403
     assert hub.browser().login("dorothy", NEW_PASSWORD).status_code == 302
     assert hub.browser().login("ada").status_code == 302
+
+
+def test_sessions_with_servers_end_too_but_not_ones_own(hub: Hub) -> None:
+    browser = hub.logged_in("annie")
+    own = browser.session.cookies.get("jupyterhub-session-id")
+    with sqlite3.connect(hub.log.with_name("hub.sqlite")) as database:
+        (user_id,) = database.execute("SELECT id FROM users WHERE name = 'annie'").fetchone()
+        # As a server gets one when its user's browser opens it; None is a token made by hand.
+        for note, session in (("own", own), ("other", "0123"), ("by hand", None)):
+            database.execute(
+                "INSERT INTO api_tokens (user_id, session_id, hashed, prefix, client_id, note)"
+                " VALUES (?, ?, ?, 'x', 'jupyterhub', ?)",
+                (user_id, session, note, note),
+            )
+        database.commit()
+        assert browser.change_password(PASSWORD, NEW_PASSWORD).status_code == 302
+        left = database.execute("SELECT note FROM api_tokens WHERE user_id = ?", (user_id,))
+        assert left.fetchall() == [("own",), ("by hand",)]
 
 
 def test_changing_twice_at_once_succeeds_once(hub: Hub) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import bcrypt
 import pytest
 
-EXAMPLE = Path(__file__).parents[3] / "docs/examples/users.csv"
+DOCS = Path(__file__).parents[3] / "docs"
+EXAMPLE = DOCS / "examples/users.csv"
 
 
 def _users(hub_users: Any) -> dict[str, dict[str, Any]]:
@@ -27,6 +28,7 @@ def csv(tmp_path: Path) -> Any:
 
 
 def test_the_example_of_the_documentation(hub_users: Any) -> None:
+    assert EXAMPLE.read_text() in (DOCS / "users.md").read_text()
     out = hub_users.ok("import", EXAMPLE)
     users = _users(hub_users)
     assert f"Imported {len(users)} users." in out

@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     _common(parser)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Run, text: str) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(name, help=text, description=text)
+    def command(name: str, run: Run, text: str, details: str = "") -> argparse.ArgumentParser:
+        added = subparsers.add_parser(name, help=text, description=f"{text} {details}")
         added.set_defaults(run=run)
         _common(added, default=argparse.SUPPRESS)
         return added
@@ -82,9 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     importing = command(
         "import",
         commands.import_users,
-        "Add all users of a CSV file, or none if any line is wrong. The first line names the "
-        f"columns: {', '.join(COLUMNS)}; only username is required. Users without a password get "
-        "a one-time password.",
+        "Add all users of a CSV file, or none if any line is wrong.",
+        f"The first line names the columns: {', '.join(COLUMNS)}; only username is required. "
+        "Users without a password get a one-time password.",
     )
     importing.add_argument("file", metavar="FILE.csv", type=commands.path)
     importing.add_argument(
@@ -97,15 +97,16 @@ def _parser() -> argparse.ArgumentParser:
     initial = command(
         "initial-password",
         commands.initial_password,
-        "Show a user's one-time password, until it was changed; without a name, list who has one.",
+        "Show a user's one-time password; without a name, list who still has one.",
+        "Once the user has changed the password, its file is deleted.",
     )
     initial.add_argument("name", metavar="NAME", nargs="?")
 
     declaring = command(
         "declare",
         commands.declare_users,
-        "Bring the table to the users that the deployment's settings declare. Prints JSON: "
-        '{"changes": [...]}.',
+        "Bring the table to the users that the deployment's settings declare.",
+        'Prints JSON: {"changes": [...]}. Users who are no longer declared are disabled.',
     )
     declaring.add_argument(
         "--json",
@@ -119,7 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         command(
             "migrate",
             commands.migrate,
-            'Create or update the users table and its access rights. Prints JSON: {"changes": []}.',
+            "Create or update the users table and its access rights.",
+            'Prints JSON: {"changes": [...]}.',
         )
     )
 

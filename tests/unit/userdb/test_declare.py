@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-ADA = {"username": "ada", "admin": True, "enabled": True}
-BOB = {"username": "bob"}
+ADA: dict[str, Any] = {"username": "ada", "admin": True, "enabled": True}
+BOB: dict[str, Any] = {"username": "bob"}
 
 
 def _changes(hub_users: Any, *people: dict[str, Any], check: bool = False) -> list[str]:
@@ -36,7 +36,7 @@ def test_declared_users_are_made_once(hub_users: Any) -> None:
 
 def test_rights_follow_the_declaration(hub_users: Any) -> None:
     _changes(hub_users, ADA, BOB)
-    eve = {"username": "eve", "enabled": False}
+    eve: dict[str, Any] = {"username": "eve", "enabled": False}
     changes = [ADA | {"enabled": False}, BOB | {"admin": True}, eve]
     wanted = ["disable ada", "make admin bob", "create eve"]
     assert _changes(hub_users, *changes, check=True) == wanted

@@ -37,7 +37,7 @@ APPLY = "/usr/local/lib/hubstead/firewall-apply"
 RULES_V4, RULES_V6 = "/etc/hubstead/firewall/rules.v4", "/etc/hubstead/firewall/rules.v6"
 #: The address of the clouds' metadata services is in this network (RFC 3927): no setting opens it.
 LINK_LOCAL = IPv4Network("169.254.0.0/16")
-#: Seconds after which unconfirmed rules are taken back (templates/firewall, firewall-apply).
+#: Seconds after which the host takes unconfirmed rules back.
 TRIAL = 30
 
 # RFC 4890, 4.4.1 and 4.4.2: what a host must not drop. Errors, echo, and multicast listeners …
@@ -305,7 +305,7 @@ def enforced(v4: str, v6: str) -> Generator[PyinfraCommand]:
     + v4, v6: what `rules` made of the host's policy.
 
     New rules are on trial first: unless a new login succeeds, the host takes them back by itself
-    after 30 seconds. They reach the disk when they are confirmed, so a host that is rebooted or
+    after `TRIAL` seconds. They reach the disk when they are confirmed, so a host that is rebooted or
     loses its power in between has the former ones. Our files and `firewall-apply` must be there.
     """
     kept = {RULES_V4: files.File(v4), RULES_V6: files.File(v6)}
@@ -317,7 +317,7 @@ def enforced(v4: str, v6: str) -> Generator[PyinfraCommand]:
         return
     for path, file in kept.items():
         yield files.write(f"{path}.new", file)
-    yield StringCommand(APPLY, "try")
+    yield StringCommand(APPLY, "try", TRIAL)
     yield FunctionCommand(confirm, (), {})
     yield StringCommand(APPLY, "keep")
 

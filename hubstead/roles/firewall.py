@@ -29,7 +29,8 @@ HUB_API_PORT = 8081
 DATABASE_PORT = 5432
 
 #: Not the internet: this network (RFC 1122), private (RFC 1918) and shared addresses (RFC 6598),
-#: loopback, link-local (RFC 3927), multicast (RFC 5771) and reserved addresses (RFC 1112).
+#: loopback, multicast (RFC 5771) and reserved addresses (RFC 1112). Link-local ones are never
+#: reached, whatever this list has.
 PRIVATE = [
     IPv4Network(network)
     for network in (
@@ -37,7 +38,6 @@ PRIVATE = [
         "10.0.0.0/8",
         "100.64.0.0/10",
         "127.0.0.0/8",
-        "169.254.0.0/16",
         "172.16.0.0/12",
         "192.168.0.0/16",
         "224.0.0.0/4",

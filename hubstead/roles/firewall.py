@@ -17,6 +17,8 @@ from hubstead.operations.addresses import Addresses, Connection, Resolvers, SshC
 from hubstead.operations.firewall import LINK_LOCAL, Network, Opening, Policy, Users
 from hubstead.render import render
 from hubstead.roles.docker import DockerSettings
+from hubstead.roles.jupyterhub import HubSettings
+from hubstead.roles.traefik import ProxySettings
 from hubstead.settings import Settings, load
 from hubstead.topology import plays, tier_host
 
@@ -24,8 +26,6 @@ UNIT, DOCKER_UNIT = "hubstead-firewall.service", "hubstead-firewall-docker.servi
 SYSTEM = "/etc/systemd/system"
 DIRECTORY = "/etc/hubstead/firewall"
 EVERYONE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-PROXY_PORTS = (80, 443)
-HUB_API_PORT = 8081
 DATABASE_PORT = 5432
 
 #: Not the internet: this network (RFC 1122), private (RFC 1918) and shared addresses (RFC 6598),
@@ -135,13 +135,18 @@ def _own_networks(hosts: list[Host]) -> list[Network]:
     return [ip_network(str(address)) for one in hosts for address in one.get_fact(Addresses)]
 
 
+def _proxy_ports() -> tuple[int, int]:
+    proxy = load(ProxySettings)
+    return proxy.proxy_http_port, proxy.proxy_https_port
+
+
 def _openings(settings: FirewallSettings, ssh_port: int) -> list[Opening]:
     openings = [Opening(ssh_port, "tcp", tuple(settings.firewall_ssh_from))]
     if plays("edge"):
-        openings += [Opening(port, "tcp", EVERYONE) for port in PROXY_PORTS]
+        openings += [Opening(port, "tcp", EVERYONE) for port in _proxy_ports()]
     elif plays("hub"):
         edge = tuple(_own_networks([tier_host("edge")]))
-        openings += [Opening(port, "tcp", edge) for port in PROXY_PORTS]
+        openings += [Opening(port, "tcp", edge) for port in _proxy_ports()]
     if plays("db") and not plays("hub"):
         hub = tuple(_own_networks([tier_host("hub")]))
         openings.append(Opening(DATABASE_PORT, "tcp", hub))
@@ -160,7 +165,7 @@ def _users(settings: FirewallSettings) -> Users:
     return Users(
         bridge=docker.docker_bridge,
         gateway=docker.gateway,
-        gateway_ports=(HUB_API_PORT, *PROXY_PORTS),
+        gateway_ports=(load(HubSettings).hub_api_port, *_proxy_ports()),
         internet=internet,
         never=(LINK_LOCAL, *(net for net in others if isinstance(net, IPv4Network))),
         allow=tuple(settings.firewall_user_allow),

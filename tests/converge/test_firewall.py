@@ -11,15 +11,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lab import Lab, image
+from tests.support import PROJECT, pyinfra
 
 pytestmark = pytest.mark.slow
 
-PROJECT = Path(__file__).parents[2]
 INVENTORY = PROJECT / "tests/inventories/firewall.py"
 INTERNET = PROJECT / "tests/inventories/firewall_internet.py"
 HUB, DB, OUTSIDE = "fw.example.org", "fw-db.example.org", "outside.example.net"
@@ -91,7 +90,7 @@ class Site:
 
     def listen(self, name: str) -> None:
         """Services as the hosts have them, each on all addresses."""
-        ports = {HUB: "80 443 5432 8081 8099", DB: "80 5432", OUTSIDE: "80 443"}
+        ports = {HUB: "80 443 5432 8081 8099", DB: "80 5432", OUTSIDE: "53 80 443"}
         self.background(name, "listen", LISTEN, ports[name])
 
     def probe(self, name: str, *targets: Target, inside: str = "") -> dict[Target, str]:
@@ -147,20 +146,12 @@ def site() -> Iterator[Site]:
     lab.down(INTERNET)
 
 
-def pyinfra(deploy: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [".venv/bin/pyinfra", "-y", "--json", "--group-data", ".lab/group_data", *options]
-    command += [str(INVENTORY), str(deploy)]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
-
-
 def deploy(*data: str) -> list[str]:
     """Deploy the role with some settings; the names of the operations that changed something."""
     options = [word for item in data for word in ("--data", item)]
-    done = pyinfra(PROJECT / "deploys/firewall.py", *options)
-    assert done.returncode == 0, done.stderr
-    results: dict[str, Any] = json.loads(done.stdout)["results"]
-    assert results["totals"]["hosts"] > 0 == results["totals"]["error"]
-    return [operation["name"] for operation in results["operations"] if operation["success"]]
+    run = pyinfra(INVENTORY, *options, "deploys/firewall.py")
+    assert run.status == 0 < run.operations, run.output
+    return run.changed
 
 
 def check_users_server(site: Site) -> None:
@@ -188,14 +179,14 @@ def check_outside(site: Site) -> None:
     assert answering == {(address, port): "open" for address in ours for port in (22, 80, 443)}
 
 
-def script(tmp_path: Path, patch: str) -> Path:
+def script(tmp_path: Path, patch: str) -> str:
     """A deploy of the role with something in it patched."""
     path = tmp_path / "patched.py"
     path.write_text(
         "import os, signal\nfrom hubstead.operations import firewall as chains\n"
         f"{patch}\nfrom hubstead.roles.firewall import firewall\nfirewall()\n"
     )
-    return path
+    return str(path)
 
 
 def test_without_a_firewall_everything_is_open(site: Site) -> None:
@@ -219,9 +210,9 @@ chains.rules = without_ssh
 
 
 def test_rules_that_lock_out_are_taken_back(site: Site, tmp_path: Path) -> None:
-    run = pyinfra(script(tmp_path, LOCK_OUT), "--limit", HUB)
-    assert run.returncode == 1
-    assert "let no new SSH connection in" in run.stderr
+    run = pyinfra(INVENTORY, "--limit", HUB, script(tmp_path, LOCK_OUT))
+    assert run.status == 1
+    assert "let no new SSH connection in" in run.output
     assert site.ours() == []
     assert "rules" not in site.sudo(HUB, "ls /etc/hubstead/firewall")
 
@@ -230,7 +221,7 @@ def test_a_run_that_is_cut_during_the_trial_leaves_the_former_rules(
     site: Site, tmp_path: Path
 ) -> None:
     cut = "chains.TRIAL = 3\nchains.confirm = lambda state, host: os.kill(os.getpid(), 9)"
-    assert pyinfra(script(tmp_path, cut), "--limit", HUB).returncode == -9
+    assert pyinfra(INVENTORY, "--limit", HUB, script(tmp_path, cut)).status == -9
     assert site.ours() != []
     time.sleep(4)
     assert site.ours() == []
@@ -319,6 +310,15 @@ def test_the_internet_is_a_setting(site: Site) -> None:
     assert site.alice(server) == {server: "closed"}
 
 
+def test_with_the_internet_comes_its_name_service(site: Site) -> None:
+    """The host's DNS server is reached even where the settings deny its network."""
+    outside = site.address[OUTSIDE]
+    site.sudo(HUB, f"cp /etc/resolv.conf /root/; echo nameserver {outside} >/etc/resolv.conf")
+    deploy("firewall_user_internet=true", 'firewall_user_deny=["198.18.0.0/15"]')
+    assert list(site.alice((outside, 53), (outside, 80)).values()) == ["open", "closed"]
+    site.sudo(HUB, "cp /root/resolv.conf /etc/")
+
+
 def test_further_ports_are_a_setting(site: Site) -> None:
     deploy(f'firewall_open=[{{"port": 8099, "from": ["{site.address6[OUTSIDE]}/128"]}}]')
     targets = [(site.address6[HUB], 8099), (site.address[HUB], 8099)]
@@ -331,9 +331,9 @@ def test_settings_that_lock_out_touch_no_host(site: Site) -> None:
         ('firewall_ssh_from=["198.18.1.0/24"]', '"198.18.0.1/32"'),
         ("firewall_ssh_port=2222", "`firewall_ssh_port` to 22"),
     ):
-        run = pyinfra(PROJECT / "deploys/firewall.py", "--data", setting)
-        assert run.returncode == 1
-        assert mend in run.stderr and "Beginning operation run" not in run.stderr
+        run = pyinfra(INVENTORY, "--data", setting, "deploys/firewall.py")
+        assert run.status == 1
+        assert mend in run.output and "Beginning operation run" not in run.output
     assert site.chains() == before
 
 

@@ -8,6 +8,7 @@ from hubstead.roles.node import node
 from hubstead.roles.python import python
 from hubstead.roles.traefik import traefik
 from hubstead.roles.userdb import userdb
+from hubstead.roles.verify import verify
 from hubstead.topology import plays
 
 tier("base")
@@ -26,3 +27,7 @@ if plays("hub"):
     docker.singleuser()
     traefik()
     jupyterhub()
+
+tier("checks")
+if plays("hub"):
+    verify()

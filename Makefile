@@ -1,0 +1,56 @@
+# The front door. `make up` on a fresh Debian machine, as root, is all the set-up there is.
+INVENTORY ?= inventories/lab.py
+PYTHON := .venv/bin/python
+PYINFRA := .venv/bin/pyinfra
+apt = command -v $(1) >/dev/null || { apt-get update -q && \
+      DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(2); }
+
+.PHONY: up down test lint bench docs locks
+
+up: .venv/ready ## boot the lab's hosts and deploy the service to them
+	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)
+	$(PYTHON) -m lab up $(INVENTORY)
+	$(PYINFRA) -y --group-data .lab/group_data $(INVENTORY) deploys/all.py
+	@echo "The lab's hosts (add address and name to /etc/hosts to open the service in a browser here):"
+	@$(PYTHON) -m lab ls
+	@echo "The admin's one-time password: $(PYTHON) -m lab ssh HOST sudo hub-users initial-password admin"
+
+down: .venv/ready ## remove the lab's hosts and all their traces
+	$(PYTHON) -m lab down
+
+test: .venv/test ## everything; `.venv/bin/pytest -m "not slow"` while you work
+	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)
+	@$(call apt,certutil,libnss3-tools)
+	@$(call apt,chromium,chromium)
+	@$(call apt,pg_lsclusters,postgresql)
+	$(PYTHON) -m pytest
+
+lint: .venv/test ## style and types
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	cd services/userdb && ../../.venv/bin/mypy
+
+bench: .venv/ready ## a deploy against a plain shell script, side by side in one run
+	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)
+	$(PYTHON) -m bench
+
+docs: .venv/ready ## write the settings reference again
+	$(PYTHON) -m hubstead.reference
+
+locks: .venv/ready ## pin anew what locks/*.in and requirements*.in name
+	for lock in locks/*.in; do .venv/bin/uv pip compile -q --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate $$lock -o $${lock%.in}.txt || exit 1; done
+	for file in requirements requirements-test; do .venv/bin/uv pip compile -q --universal \
+	    --python-version 3.11 --no-header --no-annotate $$file.in -o $$file.txt || exit 1; done
+
+.venv/ready: requirements.txt
+	@$(call apt,python3,python3)
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || $(call apt,no-venv-module,python3-venv)
+	python3 -m venv .venv
+	.venv/bin/pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/test: .venv/ready requirements-test.txt
+	.venv/bin/pip install -q --disable-pip-version-check -r requirements-test.txt
+	@touch $@

@@ -1,0 +1,3 @@
+"""The host of the benchmarks."""
+
+hub = ["bench.example.org"]

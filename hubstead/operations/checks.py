@@ -1,0 +1,49 @@
+"""Checks of the running service: they change nothing and fail the run when one does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api import FactBase, QuoteString, StringCommand, operation
+from pyinfra.context import ctx_state, host
+
+# The loop is on the host: a service that has just been started may need a moment.
+_LOOP = """
+i=0
+while ! reason=$(sh -c "$1" 2>&1); do
+    i=$((i + 1))
+    if [ "$i" -ge "$2" ]; then echo "failed: $reason"; exit 0; fi
+    sleep 1
+done
+"""
+
+
+class Failure(FactBase[str | None]):
+    """Why a check still fails after `tries` tries, a second apart; None when it passes.
+
+    + script: a shell script; what it prints is the reason, its exit status the result.
+    """
+
+    def command(self, script: str, tries: int) -> StringCommand:
+        return StringCommand("sh -c", QuoteString(_LOOP), "sh", QuoteString(script), str(tries))
+
+    def process(self, output: list[str]) -> str | None:
+        return "\n".join(output).removeprefix("failed: ").strip() or "it printed no reason"
+
+
+@operation()
+def passes(part: str, script: str, mend: str, tries: int = 30) -> Generator[StringCommand]:
+    """Ensure that `script` succeeds on the host, once all before it was done.
+
+    + part: what the check is about, for the error.
+    + mend: where to look when it fails.
+    + tries: how often it is tried, a second apart.
+
+    A plan (`--dry`) makes no check: what it asks for may not be there yet.
+    """
+    if not ctx_state.get().is_executing:
+        return
+    reason = host.get_fact(Failure, script, tries)
+    if reason is not None:
+        text = f"{part} does not answer as it should on {host.name}: {reason}\nLook here: {mend}"
+        yield StringCommand("printf '%s\\n'", QuoteString(text), ">&2; false")

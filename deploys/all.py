@@ -3,6 +3,7 @@
 from hubstead.progress import tier
 from hubstead.roles import docker, postgres
 from hubstead.roles.base import base
+from hubstead.roles.firewall import firewall
 from hubstead.roles.jupyterhub import jupyterhub
 from hubstead.roles.node import node
 from hubstead.roles.python import python
@@ -27,6 +28,9 @@ if plays("hub"):
     docker.singleuser()
     traefik()
     jupyterhub()
+
+tier("firewall")
+firewall()
 
 tier("checks")
 if plays("hub"):

@@ -1,0 +1,104 @@
+"""A deploy that is cut anywhere is finished by the next one, and nothing of a person's is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab
+from tests.support import PROJECT, command, pyinfra
+
+pytestmark = pytest.mark.slow
+
+INVENTORY = PROJECT / "tests/inventories/cut.py"
+HOST = "cut.example.org"
+#: Seconds into a run after which it is cut, and whether the host loses its power as well. Each
+#: deploy goes on from where the last one was cut, so together they reach all of it.
+MOMENTS = random.Random()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    lab = Lab()
+    lab.up(INVENTORY)
+    yield lab
+    lab.down(INVENTORY)
+
+
+def manifest(lab: Lab) -> dict[str, Any]:
+    script = (PROJECT / "tests/manifest.py").read_text()
+    return dict(json.loads(lab.run(HOST, "sudo python3 -", input=script).stdout))
+
+
+def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted({*one, *other}):
+            yield from differences(one.get(key), other.get(key), f"{path} {key}")
+    elif isinstance(one, list) and path.split()[0] != "files":
+        yield from (f"{path} -{line}" for line in one if line not in other)
+        yield from (f"{path} +{line}" for line in other if line not in one)
+    elif one != other:
+        yield f"{path}: {one!r} and {other!r}"
+
+
+def cut_deploy(lab: Lab, seconds: float, power: bool, *arguments: str) -> None:
+    """Start a deploy and kill it, and cut the host's power too if asked."""
+    process = subprocess.Popen(
+        command(INVENTORY, "deploys/all.py", *arguments),
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if power:
+        lab.cut(HOST)
+
+
+def test_cut_deploys_end_in_the_state_of_an_uncut_one(lab: Lab, tmp_path: Path) -> None:
+    uncut = pyinfra(INVENTORY, "deploys/all.py")
+    assert uncut.status == 0, uncut.output
+    wanted = manifest(lab)
+
+    lab.reset(HOST)
+    for number in range(6):
+        moment = MOMENTS.uniform(2, 22)
+        print(f"cut {number + 1} after {moment:.1f} s")
+        cut_deploy(lab, moment, power=number == 3)
+    finished = pyinfra(INVENTORY, "deploys/all.py")
+    assert finished.status == 0, finished.output
+    assert list(differences(wanted, manifest(lab))) == []
+    assert pyinfra(INVENTORY, "deploys/all.py").changed == []
+
+
+def test_cut_changes_lose_nothing_of_a_person(lab: Lab) -> None:
+    volume = "/var/lib/docker/volumes/hubstead-user-carol/_data"
+    lab.run(HOST, "sudo hub-users add carol --password-stdin", input="a long enough password\n")
+    lab.run(HOST, f"sudo mkdir -p {volume} && echo kept | sudo tee {volume}/work.ipynb")
+    rows = "sudo runuser -u postgres -- psql -AtX -d userdb -c 'TABLE users ORDER BY id'"
+    before = lab.run(HOST, rows).stdout
+
+    change = (
+        "--data", "hub_memory_limit=1G", "--data", "postgres_max_connections=90",
+        "--data", "docker_image_packages=[\"file\"]", "--data", "proxy_https_port=8443",
+    )  # fmt: skip
+    for number in range(4):
+        moment = MOMENTS.uniform(1, 12)
+        print(f"cut {number + 1} after {moment:.1f} s")
+        cut_deploy(lab, moment, number == 1, *change)
+    finished = pyinfra(INVENTORY, "deploys/all.py", *change)
+    assert finished.status == 0, finished.output
+    assert pyinfra(INVENTORY, "deploys/all.py", *change).changed == []
+    assert lab.run(HOST, rows).stdout == before
+    assert lab.run(HOST, f"sudo cat {volume}/work.ipynb").stdout == "kept\n"

@@ -1,0 +1,3 @@
+"""The host whose deploys are cut."""
+
+hub = ["cut.example.org"]

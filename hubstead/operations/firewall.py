@@ -305,8 +305,8 @@ def enforced(v4: str, v6: str) -> Generator[PyinfraCommand]:
     + v4, v6: what `rules` made of the host's policy.
 
     New rules are on trial first: unless a new login succeeds, the host takes them back by itself
-    after `TRIAL` seconds. They reach the disk when they are confirmed, so a host that is rebooted or
-    loses its power in between has the former ones. Our files and `firewall-apply` must be there.
+    after `TRIAL` seconds. They reach the disk when they are confirmed, so a host that is rebooted
+    or loses its power in between has the former ones. The files of the role must be there.
     """
     kept = {RULES_V4: files.File(v4), RULES_V6: files.File(v6)}
     if host.get_fact(Firewall).enforces(v4, v6):

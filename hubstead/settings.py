@@ -8,7 +8,11 @@ or a group can override one of them, as pyinfra's own data precedence has it.
 from __future__ import annotations
 
 import difflib
+import pkgutil
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from ipaddress import IPv4Network
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -18,6 +22,8 @@ from pyinfra.context import ctx_host, ctx_inventory
 
 #: Keys of other programs in host data: pyinfra's connectors and the lab.
 FOREIGN_PREFIXES = ("ssh_", "_", "lab_", "local_")
+
+T = TypeVar("T", bound="Settings")
 
 
 class SettingsError(PyinfraError):
@@ -47,10 +53,30 @@ class Settings(BaseModel):
     def check(self) -> None:
         """Refuse impossible combinations of this role's keys; raises ValueError."""
 
+    def check_beside(self, others: Others) -> None:
+        """Refuse what is impossible together with other roles' keys; raises ValueError."""
+
+
+class Others:
+    """The checked settings of every role for one host."""
+
+    def __init__(self, checked: Mapping[type[Settings], Settings]) -> None:
+        self._checked = checked
+
+    def __getitem__(self, model: type[T]) -> T:
+        return cast(T, self._checked[model])
+
+
+def models() -> list[type[Settings]]:
+    """The settings of every role, whichever of them a deploy uses: all of them are checked."""
+    for module in pkgutil.iter_modules(import_module("hubstead.roles").__path__, "hubstead.roles."):
+        import_module(module.name)
+    return Settings.models
+
 
 def known_keys() -> dict[str, type[Settings]]:
     """Every key of every role, with the model that has it."""
-    return {key: model for model in Settings.models for key in model.model_fields}
+    return {key: model for model in models() for key in model.model_fields}
 
 
 def explain_unknown(key: str, known: Iterable[str]) -> str:
@@ -67,7 +93,7 @@ def unknown_keys(data: Mapping[str, Any]) -> Iterator[str]:
     keys are the owner's own data.
     """
     known = known_keys()
-    prefixes = tuple(prefix for model in Settings.models for prefix in model.prefixes)
+    prefixes = tuple(prefix for model in models() for prefix in model.prefixes)
     for key in data:
         if key in known or key.startswith(FOREIGN_PREFIXES):
             continue
@@ -75,31 +101,56 @@ def unknown_keys(data: Mapping[str, Any]) -> Iterator[str]:
             yield key
 
 
-def _explain(error: ValidationError, data: Mapping[str, Any]) -> Iterator[str]:
+def _explain(
+    error: ValidationError, model: type[Settings], data: Mapping[str, Any]
+) -> Iterator[str]:
     for item in error.errors():
         message = item["msg"].removeprefix("Value error, ")
         if not item["loc"]:
             yield message
             continue
         key = str(item["loc"][0])
+        if item["type"] == "extra_forbidden":
+            message = "there is no such key"
+        elif len(item["loc"]) == 1:
+            message += _example(model, key)
         where = "".join(f"[{part!r}]" for part in item["loc"][1:])
-        value = "" if _is_secret(key) else f" = {data.get(key)!r}"
-        yield f"`{key}{where}`{value}: {message[:1].lower()}{message[1:]}"
+        yield f"`{key}{where}`{_shown(key, data.get(key))}: {message[:1].lower()}{message[1:]}"
 
 
-def _is_secret(key: str) -> bool:
-    return any(word in key for word in ("secret", "password", "token"))
+def _example(model: type[Settings], key: str) -> str:
+    default = model.model_fields[key].default
+    plain = isinstance(default, str | int | float | IPv4Network)
+    return f"; the default is {default}" if plain else ""
+
+
+def _shown(key: str, value: Any) -> str:
+    """The value for an error message, without a secret: neither its own nor one inside a URL."""
+    if any(word in key for word in ("secret", "password", "token")):
+        return ""
+    return f" = {re.sub('//[^/@]*@', '//***@', repr(value))}"
+
+
+def _of(model: type[T], data: Mapping[str, Any]) -> T:
+    return model(**{key: data[key] for key in model.model_fields if key in data})
 
 
 def check(data: Mapping[str, Any]) -> list[str]:
     """Every mistake in one host's settings, one line each; empty when there is none."""
     known = known_keys()
     mistakes = [explain_unknown(key, known) for key in unknown_keys(data)]
-    for model in Settings.models:
+    checked: dict[type[Settings], Settings] = {}
+    for model in models():
         try:
-            model(**{key: data[key] for key in model.model_fields if key in data})
+            checked[model] = _of(model, data)
         except ValidationError as error:
-            mistakes.extend(_explain(error, data))
+            mistakes.extend(_explain(error, model, data))
+    if len(checked) == len(models()):
+        for settings in checked.values():
+            try:
+                settings.check_beside(Others(checked))
+            except ValueError as error:
+                mistakes.append(str(error))
     return mistakes
 
 
@@ -117,7 +168,6 @@ def check_inventory(hosts: Iterable[Host]) -> None:
         raise SettingsError("Settings are wrong; no host was touched.\n" + "\n".join(lines))
 
 
-T = TypeVar("T", bound=Settings)
 _checked: set[int] = set()
 
 
@@ -135,5 +185,4 @@ def load_for(model: type[T], host: Host) -> T:
     if id(inventory) not in _checked:
         check_inventory(inventory)
         _checked.add(id(inventory))
-    data = host.data.dict()
-    return model(**{key: data[key] for key in model.model_fields if key in data})
+    return _of(model, host.data.dict())

@@ -15,7 +15,7 @@ from hubstead.roles import docker, traefik
 from hubstead.roles.base import build_env
 from hubstead.roles.postgres import conninfo, database_url
 from hubstead.roles.python import PythonSettings
-from hubstead.settings import Settings, load
+from hubstead.settings import Others, Settings, load
 
 USER = traefik.HUB_USER
 #: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
@@ -67,6 +67,12 @@ class HubSettings(Settings):
         if not value.startswith("/") or not value.endswith("/"):
             raise ValueError('must begin and end with a slash, such as "/jupyter/"')
         return value
+
+    def check_beside(self, others: Others) -> None:
+        proxy = others[traefik.ProxySettings]
+        for key in ("proxy_http_port", "proxy_https_port"):
+            if getattr(proxy, key) == self.hub_api_port:
+                raise ValueError(f"`{key}` and `hub_api_port` must differ")
 
 
 @deploy("jupyterhub")

@@ -67,6 +67,9 @@ class ProxySettings(Settings):
     def check(self) -> None:
         if self.proxy_http_port == self.proxy_https_port:
             raise ValueError("`proxy_http_port` and `proxy_https_port` must differ")
+        for key in ("proxy_http_port", "proxy_https_port"):
+            if getattr(self, key) == API_PORT:
+                raise ValueError(f"`{key}` = {API_PORT}: Traefik's own API has this port")
 
 
 def names() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from pydantic import Field, field_validator
@@ -21,6 +23,14 @@ SUPPORTED = {("debian", "12"), ("debian", "13")}
 ARCHITECTURES = {"x86_64", "aarch64"}
 #: MiB that a first deploy needs on the root file system, measured: 3.4 GiB with the image
 NEEDED_DISK = 6000
+
+
+def check_package_names(value: list[str]) -> list[str]:
+    """`value`; raises ValueError for what is no Debian package's name (Debian Policy, 5.6.7)."""
+    for name in value:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
+            raise ValueError(f"{name!r} is not a package name such as htop (without a version)")
+    return value
 
 
 class BaseSettings(Settings):
@@ -53,6 +63,23 @@ class BaseSettings(Settings):
     def _known_zone(cls, value: str) -> str:
         if value not in zoneinfo.available_timezones():
             raise ValueError("not a time zone of the IANA database, such as Europe/Zurich")
+        return value
+
+    @field_validator("base_packages")
+    @classmethod
+    def _package_names(cls, value: list[str]) -> list[str]:
+        return check_package_names(value)
+
+    @field_validator(
+        "base_apt_mirror", "base_apt_security_mirror", "base_pypi_index", "base_npm_registry"
+    )
+    @classmethod
+    def _public_url(cls, value: str | None) -> str | None:
+        url = urlsplit(value or "https://default")
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("not a URL such as https://mirror.example.org/")
+        if url.username is not None:
+            raise ValueError("a mirror with a password would tell it to every user of the host")
         return value
 
     @field_validator("base_ca_certificates")

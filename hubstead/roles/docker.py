@@ -12,7 +12,7 @@ from pyinfra.context import host
 from hubstead.operations import docker, files, packages, releases, units
 from hubstead.operations.machine import Machine
 from hubstead.render import render
-from hubstead.roles.base import BaseSettings
+from hubstead.roles.base import BaseSettings, check_package_names
 from hubstead.settings import Settings, load
 
 NETWORK = "hubstead"
@@ -70,6 +70,11 @@ class DockerSettings(Settings):
             if not path.is_file():
                 raise ValueError(f"{path} is not a file on this machine")
         return value
+
+    @field_validator("docker_image_packages")
+    @classmethod
+    def _package_names(cls, value: list[str]) -> list[str]:
+        return check_package_names(value)
 
     @field_validator("docker_image_requirements")
     @classmethod

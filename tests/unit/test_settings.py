@@ -1,0 +1,227 @@
+"""Settings are checked before anything else, and a mistake is explained by key and mend."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api.inventory import Inventory
+
+from hubstead import settings
+from hubstead.settings import SettingsError, check, check_inventory
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_nothing_set_is_complete() -> None:
+    assert check({}) == []
+
+
+def test_an_unknown_key_of_a_role_is_refused() -> None:
+    (mistake,) = check({"postgres_frobnicate": 1})
+    assert "`postgres_frobnicate` is not a setting" in mistake
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("hub_user", "hub_users"),
+        ("docker_subnets", "docker_subnet"),
+        ("base_time_zone", "base_timezone"),
+        # no prefix of a role, but nearly a setting
+        ("hubusers", "hub_users"),
+        ("fire_wall", "firewall"),
+        ("proxys", "proxy"),
+    ],
+)
+def test_a_typo_is_answered_with_the_name(typo: str, meant: str) -> None:
+    assert check({typo: 1}) == [f"`{typo}` is not a setting: did you mean `{meant}`?"]
+
+
+def test_the_value_of_an_unknown_key_is_not_shown() -> None:
+    (mistake,) = check({"hub_database_password": "hunter2"})
+    assert "hunter2" not in mistake
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"rack": 7, "owner": "Ada", "backup_window": "02:00"},
+        {"ssh_user": "deploy", "ssh_port": 2222, "_sudo": True, "lab_os": "bookworm"},
+    ],
+)
+def test_data_of_the_owner_and_of_other_programs_is_left_alone(data: dict[str, Any]) -> None:
+    assert check(data) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"hub_cpu_limit": "many"}, ["`hub_cpu_limit` = 'many'", "a valid number"]),
+        ({"hub_memory_limit": "2 gigs"}, ["`hub_memory_limit` = '2 gigs'", "the default is 2G"]),
+        ({"hub_memory_limit": 2}, ["`hub_memory_limit` = 2", "a valid string"]),
+        ({"hub_base_url": "jupyter"}, ["`hub_base_url`", '"/jupyter/"']),
+        ({"hub_api_port": 80}, ["`hub_api_port` = 80", "greater than or equal to 1024"]),
+        ({"hub_spawner": "dockr"}, ["`hub_spawner` = 'dockr'", "'docker'"]),
+        ({"hub_names": "hub.example.org"}, ["`hub_names` = 'hub.example.org'", "a valid list"]),
+        ({"hub_names": ["https://hub"]}, ["`hub_names`", "not a host name"]),
+        ({"hub_users": [{"username": "ada", "admn": True}]}, ["`hub_users[0]['admn']`", "no such key"]),
+        ({"hub_users": ["Ada"]}, ["`hub_users[0]", "lower-case"]),
+        ({"base_timezone": "Europe/Zurch"}, ["`base_timezone` = 'Europe/Zurch'", "Europe/Zurich"]),
+        ({"base_ca_certificates": ["/absent.pem"]}, ["`base_ca_certificates`", "/absent.pem"]),
+        ({"base_packages": ["vim=2:9"]}, ["`base_packages`", "'vim=2:9' is not a package name"]),
+        ({"base_npm_registry": "npm.example.org"}, ["`base_npm_registry`", "not a URL"]),
+        ({"docker_subnet": "172.30.0.1/16"}, ["`docker_subnet`", "the default is 172.30.0.0/16"]),
+        ({"docker_subnet": "172.30.0.0/30"}, ["`docker_subnet`", "too small"]),
+        ({"docker_bridge": "Hubstead"}, ["`docker_bridge`", "the default is hubstead0"]),
+        ({"docker_image_requirements": ["numpy"]}, ["'numpy' is not pinned", "NAME==VERSION"]),
+        ({"docker_image_packages": ["-o Dir=/"]}, ["`docker_image_packages`", "package name"]),
+        ({"docker_base_archives": {"trixie": "/absent.tar"}}, ["/absent.tar is not a file"]),
+        ({"python_interpreter": "python3"}, ["`python_interpreter` = 'python3'"]),
+        ({"python_keep_releases": 1}, ["`python_keep_releases` = 1"]),
+        ({"postgres_max_connections": 1}, ["`postgres_max_connections` = 1"]),
+        ({"proxy_https_port": 99999}, ["`proxy_https_port` = 99999"]),
+        ({"firewall_ssh_from": ["everywhere"]}, ["`firewall_ssh_from[0]"]),
+        ({"secrets_age_recipients": "age1"}, ["`secrets_age_recipients`"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_what_is_allowed(
+    data: dict[str, Any], words: list[str]
+) -> None:
+    mistakes = check(data)
+    assert mistakes
+    for word in words:
+        assert word in " ".join(mistakes)
+
+
+@pytest.mark.parametrize(
+    ("data", "keys"),
+    [
+        (
+            {"base_apt_mirror": "http://mirror.example.org/debian"},
+            ["base_apt_mirror", "base_apt_security_mirror"],
+        ),
+        ({"postgres_listen": ["10.0.0.5"]}, ["postgres_listen", "postgres_hba"]),
+        ({"proxy_http_port": 443}, ["proxy_http_port", "proxy_https_port"]),
+        ({"proxy_https_port": 8099}, ["proxy_https_port", "Traefik's own API"]),
+        ({"proxy_https_port": 8081}, ["proxy_https_port", "hub_api_port"]),
+        ({"hub_users": ["ada", "eve"]}, ["hub_users", "enabled admin"]),
+        ({"hub_users": [{"username": "ada", "admin": True}, "ada"]}, ["hub_users", "'ada'"]),
+        ({"hub_users": [{"username": "a", "admin": True, "enabled": False}]}, ["enabled admin"]),
+        ({"secrets_age_recipients": []}, []),
+    ],
+)
+def test_an_impossible_combination_names_its_keys(data: dict[str, Any], keys: list[str]) -> None:
+    mistakes = " ".join(check(data))
+    assert bool(mistakes) == bool(keys)
+    for key in keys:
+        assert key in mistakes
+
+
+def test_a_mirror_with_a_password_is_refused_without_showing_it() -> None:
+    (mistake,) = check({"base_pypi_index": "https://ada:hunter2@pypi.example.org/simple"})
+    assert "`base_pypi_index`" in mistake
+    assert "hunter2" not in mistake
+
+
+def test_the_value_of_a_secret_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings.Settings, "models", [])
+
+    class Service(settings.Settings):
+        prefixes = ("service_",)
+        service_token: int = 0
+
+    monkeypatch.setattr(settings, "models", lambda: [Service])
+    (mistake,) = check({"service_token": "hunter2"})
+    assert "`service_token`: input should be" in mistake
+    assert "hunter2" not in mistake
+
+
+def test_all_mistakes_of_all_hosts_are_reported_together() -> None:
+    inventory = Inventory(
+        (
+            [
+                ("hub.example.org", {"hub_user": 1, "hub_cpu_limit": "many"}),
+                ("db.example.org", {"hub_user": 1}),
+                ("edge.example.org", {}),
+            ],
+            {},
+        )
+    )
+    with pytest.raises(SettingsError) as caught:
+        check_inventory(inventory)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "Settings are wrong; no host was touched."
+    assert lines[1].startswith("  hub.example.org, db.example.org: `hub_user` is not a setting")
+    assert lines[2].startswith("  hub.example.org: `hub_cpu_limit` = 'many'")
+    assert len(lines) == 3
+
+
+def test_every_key_belongs_to_its_role() -> None:
+    """A key that has no prefix of its own role is not protected against typos."""
+    prefixes = tuple(prefix for model in settings.models() for prefix in model.prefixes)
+    switches = ("proxy", "edge", "tls", "firewall")
+    assert [k for k in settings.known_keys() if not k.startswith(prefixes)] == list(switches)
+
+
+def pyinfra(inventory: Path, deploy: str, *data: str) -> subprocess.CompletedProcess[str]:
+    arguments = [argument for pair in data for argument in ("--data", pair)]
+    return subprocess.run(
+        [Path(sys.executable).with_name("pyinfra"), "-y", inventory, f"deploys/{deploy}.py",
+         *arguments],
+        cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    """This machine as the host: whatever went on to it would show."""
+    path = tmp_path / "settings_test.py"
+    path.write_text('hub = ["@local"]\n')
+    return path
+
+
+def test_the_command_line_shows_one_paragraph_and_does_nothing(local: Path) -> None:
+    run = pyinfra(local, "all", "hub_user=ada", 'hub_names="a b"', "docker_subnet=10.0.0.0/8")
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert "Traceback" not in run.stderr
+    assert "Beginning operation run" not in run.stderr
+    paragraph = run.stderr[run.stderr.index("Settings are wrong") :].strip()
+    assert paragraph == (
+        "Settings are wrong; no host was touched.\n"
+        "  @local: `hub_user` is not a setting: did you mean `hub_users`?\n"
+        "  @local: `hub_names` = 'a b': input should be a valid list"
+    )
+
+
+def test_a_role_that_runs_alone_knows_the_keys_of_all_roles(local: Path) -> None:
+    """Once, `deploys/jupyterhub.py` took `hub_users` for a typo, as only its own keys counted."""
+    run = pyinfra(local, "jupyterhub", 'hub_users=["ada"]', "postgres_listn=1")
+    assert "`hub_users` must declare an enabled admin" in run.stderr
+    assert "did you mean `postgres_listen`?" in run.stderr
+    assert run.returncode == 1
+
+
+def test_an_unreachable_host_is_named(tmp_path: Path) -> None:
+    inventory = tmp_path / "unreachable.py"
+    # port 1, tcpmux, is closed everywhere
+    inventory.write_text(
+        'hub = [("hub.example.org", {"ssh_hostname": "127.0.0.1", "ssh_port": 1})]\n'
+    )
+    run = pyinfra(inventory, "all")
+    assert run.returncode == 1
+    assert "[hub.example.org] Could not connect" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_an_inventory_without_a_hub_says_what_to_write(tmp_path: Path) -> None:
+    inventory = tmp_path / "no_hub.py"
+    inventory.write_text('db = [("@fake/db", {"fake_delay": 0, "fake_delay_jitter": 0})]\n')
+    run = pyinfra(inventory, "verify")
+    assert run.returncode == 1
+    assert "needs exactly one host in the group `hub`, and it has none" in run.stderr
+    assert "Traceback" not in run.stderr

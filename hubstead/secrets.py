@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyrage
-from pydantic import Field
+from pydantic import Field, field_validator
 from pyinfra.api.exceptions import PyinfraError
 
 from hubstead.settings import Settings, load
@@ -42,8 +42,24 @@ class SecretsSettings(Settings):
         None, description="An age-encrypted file that holds the secrets, for keeping them in git."
     )
     secrets_age_recipients: list[str] = Field(
-        [], description="Public age keys of further people who can open `secrets_age_file`."
+        [],
+        description="Public age keys (age1...) of everyone who may open `secrets_age_file`, your "
+        "own included; at first yours alone. When they change, the file is written anew.",
     )
+
+    @field_validator("secrets_age_recipients")
+    @classmethod
+    def _public_keys(cls, value: list[str]) -> list[str]:
+        for key in value:
+            try:
+                pyrage.x25519.Recipient.from_str(key)
+            except pyrage.RecipientError:
+                raise ValueError(f"{key!r} is no public age key, which begins with age1") from None
+        return value
+
+    def check(self) -> None:
+        if self.secrets_age_recipients and not self.secrets_age_file:
+            raise ValueError("`secrets_age_recipients` without `secrets_age_file` has no use")
 
 
 class PlainStore:
@@ -59,47 +75,55 @@ class PlainStore:
             return {}
         return _parse(self.path, self.decode(data))
 
+    def is_outdated(self, values: dict[str, str]) -> bool:
+        """Whether the file must be written even if no secret is new."""
+        return False
+
     def write(self, values: dict[str, str]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkstemp makes the file 0600; the rename keeps a cut run from leaving half a file
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         with os.fdopen(descriptor, "wb") as file:
-            file.write(self.encode(json.dumps(values, indent=2, sort_keys=True).encode() + b"\n"))
+            file.write(self.encode(values))
             file.flush()
             os.fsync(file.fileno())
         Path(name).rename(self.path)
 
-    def encode(self, data: bytes) -> bytes:
-        return data
+    def encode(self, values: dict[str, str]) -> bytes:
+        return json.dumps(values, indent=2, sort_keys=True).encode() + b"\n"
 
     def decode(self, data: bytes) -> bytes:
         return data
 
 
 class AgeStore(PlainStore):
-    """The same, encrypted to the holder of an age identity and to further recipients."""
+    """The same, encrypted to everyone in `recipients`.
+
+    An age file does not tell whom it is for (https://age-encryption.org/v1, "X25519"), so that is
+    kept among the secrets: a file for other people than now is written anew.
+    """
+
+    RECIPIENTS = "age recipients"
 
     def __init__(self, path: Path, recipients: list[str]) -> None:
         super().__init__(path)
-        identity_file = os.environ.get("HUBSTEAD_AGE_IDENTITY")
-        if not identity_file:
+        self.identity = _identity(path)
+        own = str(self.identity.to_public())
+        if recipients and own not in recipients:
             raise SecretsError(
-                f"`secrets_age_file` = {str(path)!r} needs the identity that opens it: set "
-                "HUBSTEAD_AGE_IDENTITY to the path of your age key file (age-keygen -o key.txt)."
+                f"`secrets_age_recipients` leaves out your own key, {own}: add it, or you could "
+                f"not open {path} again."
             )
-        try:
-            lines = Path(identity_file).expanduser().read_text().splitlines()
-            key = next(line for line in lines if line.startswith("AGE-SECRET-KEY-"))
-            self.identity = pyrage.x25519.Identity.from_str(key)
-            self.recipients = [pyrage.x25519.Recipient.from_str(r) for r in recipients]
-        except (OSError, StopIteration, pyrage.IdentityError, pyrage.RecipientError) as error:
-            raise SecretsError(
-                f"HUBSTEAD_AGE_IDENTITY = {identity_file!r} and `secrets_age_recipients` must hold "
-                f"age X25519 keys: {error or 'no AGE-SECRET-KEY- line'}"
-            ) from None
+        self.recipients = " ".join(sorted(set(recipients)))
 
-    def encode(self, data: bytes) -> bytes:
-        return bytes(pyrage.encrypt(data, [self.identity.to_public(), *self.recipients]))
+    def is_outdated(self, values: dict[str, str]) -> bool:
+        return self.recipients not in ("", values.get(self.RECIPIENTS))
+
+    def encode(self, values: dict[str, str]) -> bytes:
+        own = str(self.identity.to_public())
+        recipients = self.recipients or values.get(self.RECIPIENTS, own)
+        keys = [pyrage.x25519.Recipient.from_str(key) for key in recipients.split()]
+        return bytes(pyrage.encrypt(super().encode({**values, self.RECIPIENTS: recipients}), keys))
 
     def decode(self, data: bytes) -> bytes:
         try:
@@ -107,8 +131,26 @@ class AgeStore(PlainStore):
         except pyrage.DecryptError as error:
             raise SecretsError(
                 f"{self.path} cannot be opened with your age identity ({error}): ask someone who "
-                "can open it to add your public key to `secrets_age_recipients` and run once."
+                f"can open it to add {self.identity.to_public()} to `secrets_age_recipients` and "
+                "to run once."
             ) from None
+
+
+def _identity(path: Path) -> pyrage.x25519.Identity:
+    identity_file = os.environ.get("HUBSTEAD_AGE_IDENTITY")
+    if not identity_file:
+        raise SecretsError(
+            f"`secrets_age_file` = {str(path)!r} needs the identity that opens it: set "
+            "HUBSTEAD_AGE_IDENTITY to the path of your age key file (age-keygen -o key.txt)."
+        )
+    try:
+        lines = Path(identity_file).expanduser().read_text().splitlines()
+        key = next((line for line in lines if line.startswith("AGE-SECRET-KEY-")), "")
+        return pyrage.x25519.Identity.from_str(key)
+    except (OSError, ValueError, pyrage.IdentityError) as error:
+        # the reason alone: a message of the library could quote the key
+        reason = error.strerror if isinstance(error, OSError) else "it holds no age X25519 key"
+        raise SecretsError(f"HUBSTEAD_AGE_IDENTITY = {identity_file!r}: {reason}.") from None
 
 
 def _parse(path: Path, data: bytes) -> dict[str, str]:
@@ -116,8 +158,8 @@ def _parse(path: Path, data: bytes) -> dict[str, str]:
         values = json.loads(data)
     except ValueError as error:
         raise SecretsError(f"{path} is not the JSON that Hubstead wrote: {error}") from None
-    if not isinstance(values, dict):
-        raise SecretsError(f"{path} must hold one JSON object")
+    if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
+        raise SecretsError(f"{path} must hold one JSON object of strings: names and secrets")
     return values
 
 
@@ -148,8 +190,8 @@ def generated(name: str) -> str:
     with _locked():
         store = _store()
         values = store.read()
-        if name not in values:
-            values[name] = secrets.token_hex(32)
+        if name not in values or store.is_outdated(values):
+            values.setdefault(name, secrets.token_hex(32))
             store.write(values)
         return values[name]
 

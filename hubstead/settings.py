@@ -14,10 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from ipaddress import IPv4Network
 from typing import Any, ClassVar, Self, TypeVar, cast
+from weakref import WeakSet
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
 from pyinfra.context import ctx_host, ctx_inventory
 
 #: Keys of other programs in host data: pyinfra's connectors and the lab.
@@ -168,7 +170,7 @@ def check_inventory(hosts: Iterable[Host]) -> None:
         raise SettingsError("Settings are wrong; no host was touched.\n" + "\n".join(lines))
 
 
-_checked: set[int] = set()
+_checked: WeakSet[Inventory] = WeakSet()
 
 
 def load(model: type[T]) -> T:
@@ -181,8 +183,8 @@ def load(model: type[T]) -> T:
 
 def load_for(model: type[T], host: Host) -> T:
     """As `load`, for another host of the inventory."""
-    inventory = ctx_inventory.get()
-    if id(inventory) not in _checked:
+    inventory: Inventory = ctx_inventory.get()
+    if inventory not in _checked:
         check_inventory(inventory)
-        _checked.add(id(inventory))
+        _checked.add(inventory)
     return _of(model, host.data.dict())

@@ -14,6 +14,7 @@ from hubstead import settings
 from hubstead.settings import SettingsError, check, check_inventory
 
 PROJECT = Path(__file__).parents[2]
+AGE_KEY = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
 
 
 def test_nothing_set_is_complete() -> None:
@@ -68,7 +69,7 @@ def test_data_of_the_owner_and_of_other_programs_is_left_alone(data: dict[str, A
         ({"hub_spawner": "dockr"}, ["`hub_spawner` = 'dockr'", "'docker'"]),
         ({"hub_names": "hub.example.org"}, ["`hub_names` = 'hub.example.org'", "a valid list"]),
         ({"hub_names": ["https://hub"]}, ["`hub_names`", "not a host name"]),
-        ({"hub_users": [{"username": "ada", "admn": True}]}, ["`hub_users[0]['admn']`", "no such key"]),
+        ({"hub_users": [{"admn": 1}]}, ["`hub_users[0]['admn']`", "there is no such key"]),
         ({"hub_users": ["Ada"]}, ["`hub_users[0]", "lower-case"]),
         ({"base_timezone": "Europe/Zurch"}, ["`base_timezone` = 'Europe/Zurch'", "Europe/Zurich"]),
         ({"base_ca_certificates": ["/absent.pem"]}, ["`base_ca_certificates`", "/absent.pem"]),
@@ -85,7 +86,7 @@ def test_data_of_the_owner_and_of_other_programs_is_left_alone(data: dict[str, A
         ({"postgres_max_connections": 1}, ["`postgres_max_connections` = 1"]),
         ({"proxy_https_port": 99999}, ["`proxy_https_port` = 99999"]),
         ({"firewall_ssh_from": ["everywhere"]}, ["`firewall_ssh_from[0]"]),
-        ({"secrets_age_recipients": "age1"}, ["`secrets_age_recipients`"]),
+        ({"secrets_age_recipients": ["ada"]}, ["'ada' is no public age key"]),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -111,14 +112,16 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
         ({"hub_users": ["ada", "eve"]}, ["hub_users", "enabled admin"]),
         ({"hub_users": [{"username": "ada", "admin": True}, "ada"]}, ["hub_users", "'ada'"]),
         ({"hub_users": [{"username": "a", "admin": True, "enabled": False}]}, ["enabled admin"]),
-        ({"secrets_age_recipients": []}, []),
+        (
+            {"secrets_age_recipients": [AGE_KEY]},
+            ["secrets_age_recipients", "without `secrets_age_file`"],
+        ),
     ],
 )
 def test_an_impossible_combination_names_its_keys(data: dict[str, Any], keys: list[str]) -> None:
-    mistakes = " ".join(check(data))
-    assert bool(mistakes) == bool(keys)
+    (mistake,) = check(data)
     for key in keys:
-        assert key in mistakes
+        assert key in mistake
 
 
 def test_a_mirror_with_a_password_is_refused_without_showing_it() -> None:

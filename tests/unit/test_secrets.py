@@ -1,0 +1,221 @@
+"""Where secrets come from, and that they are made once and stay private."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pyrage
+import pytest
+from pyinfra.api.inventory import Inventory
+from pyinfra.context import ctx_host, ctx_inventory
+
+from hubstead import secrets
+
+NAME = "hub_cookie_secret"
+PLAIN = Path(".secrets/hub.example.org.json")
+
+
+def use_inventory(**data: object) -> None:
+    """An inventory of one host, with this data, and the host at hand."""
+    inventory = Inventory((["hub.example.org"], data), hub=(["hub.example.org"], {}))
+    ctx_inventory.set(inventory)
+    ctx_host.set(inventory.get_host("hub.example.org"))
+
+
+@pytest.fixture(autouse=True)
+def control_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HUBSTEAD_AGE_IDENTITY", raising=False)
+    use_inventory()
+    yield
+    ctx_host.reset()
+    ctx_inventory.reset()
+
+
+Person = Callable[[str], str]
+
+
+@pytest.fixture
+def person(monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Act as someone with an age identity; returns the public key."""
+
+    def become(name: str) -> str:
+        file = Path(f"{name}.txt")
+        if not file.exists():
+            identity = pyrage.x25519.Identity.generate()
+            file.write_text(f"# public key: {identity.to_public()}\n{identity}\n")
+        monkeypatch.setenv("HUBSTEAD_AGE_IDENTITY", str(file))
+        return file.read_text().split()[3]
+
+    return become
+
+
+def test_a_secret_is_made_once() -> None:
+    first = secrets.generated(NAME)
+    assert len(bytes.fromhex(first)) == 32
+    assert secrets.generated(NAME) == first
+    assert secrets.generated("another") != first
+    assert json.loads(PLAIN.read_text())[NAME] == first
+
+
+def test_only_the_owner_reads_the_file() -> None:
+    secrets.generated(NAME)
+    assert stat.S_IMODE(PLAIN.stat().st_mode) == 0o600
+    assert stat.S_IMODE(PLAIN.parent.stat().st_mode) == 0o700
+    assert sorted(path.name for path in PLAIN.parent.iterdir()) == [".lock", PLAIN.name]
+
+
+def test_hosts_of_different_inventories_have_different_secrets() -> None:
+    first = secrets.generated(NAME)
+    inventory = Inventory((["other.example.org"], {}), hub=(["other.example.org"], {}))
+    ctx_inventory.set(inventory)
+    ctx_host.set(inventory.get_host("other.example.org"))
+    assert secrets.generated(NAME) != first
+
+
+def test_the_environment_beats_age_beats_the_plain_file(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = secrets.generated(NAME)
+    person("ada")
+    use_inventory(secrets_age_file="team.age")
+    encrypted = secrets.generated(NAME)
+    assert encrypted != plain
+    assert secrets.generated(NAME) == encrypted
+    monkeypatch.setenv("HUBSTEAD_HUB_COOKIE_SECRET", "from the environment")
+    assert secrets.generated(NAME) == "from the environment"
+    assert secrets.given(NAME) == "from the environment"
+
+
+def test_the_age_file_tells_nothing_without_the_identity(person: Person) -> None:
+    person("ada")
+    use_inventory(secrets_age_file="team.age")
+    secret = secrets.generated(NAME)
+    data = Path("team.age").read_bytes()
+    assert data.startswith(b"age-encryption.org/v1")
+    assert secret.encode() not in data
+    assert not PLAIN.exists()
+
+
+def test_without_an_identity_the_error_says_how_to_set_one() -> None:
+    use_inventory(secrets_age_file="team.age")
+    with pytest.raises(secrets.SecretsError, match=r"set HUBSTEAD_AGE_IDENTITY to .*age-keygen"):
+        secrets.generated(NAME)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        ("not a key\n", "no age X25519 key"),
+        ("AGE-SECRET-KEY-1HUNTER2\n", "no age X25519 key"),
+        (b"\xff\xfe", "no age X25519 key"),
+    ],
+)
+def test_a_broken_identity_is_named_and_not_quoted(
+    content: str | bytes | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if content is not None:
+        Path("key.txt").write_bytes(content.encode() if isinstance(content, str) else content)
+    monkeypatch.setenv("HUBSTEAD_AGE_IDENTITY", "key.txt")
+    use_inventory(secrets_age_file="team.age")
+    with pytest.raises(secrets.SecretsError, match=rf"'key.txt': .*{reason}") as caught:
+        secrets.generated(NAME)
+    assert "HUNTER2" not in str(caught.value)
+
+
+def test_a_stranger_is_told_whom_to_ask_for_what(person: Person) -> None:
+    person("ada")
+    use_inventory(secrets_age_file="team.age")
+    secrets.generated(NAME)
+    key = person("eve")
+    with pytest.raises(secrets.SecretsError, match=f"add {key} to `secrets_age_recipients`"):
+        secrets.generated(NAME)
+
+
+def test_who_is_added_to_the_recipients_can_read_after_one_run(person: Person) -> None:
+    """A run that needed no new secret once left the file as it was."""
+    eve, ada = person("eve"), person("ada")
+    use_inventory(secrets_age_file="team.age")
+    secret = secrets.generated(NAME)
+    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[ada, eve])
+    assert secrets.generated(NAME) == secret
+    person("eve")
+    assert secrets.generated(NAME) == secret
+    secrets.generated("another")
+    person("ada")
+    assert secrets.generated(NAME) == secret
+
+
+def test_who_leaves_the_recipients_cannot_read_what_is_new(person: Person) -> None:
+    eve, ada = person("eve"), person("ada")
+    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[ada, eve])
+    secrets.generated(NAME)
+    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[ada])
+    secrets.generated(NAME)
+    person("eve")
+    use_inventory(secrets_age_file="team.age")
+    with pytest.raises(secrets.SecretsError, match="cannot be opened"):
+        secrets.generated(NAME)
+
+
+def test_without_a_list_nobody_is_locked_out(person: Person) -> None:
+    eve, ada = person("eve"), person("ada")
+    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[ada, eve])
+    secret = secrets.generated(NAME)
+    person("eve")
+    use_inventory(secrets_age_file="team.age")
+    secrets.generated("another")
+    person("ada")
+    assert secrets.generated(NAME) == secret
+
+
+def test_recipients_without_oneself_are_refused(person: Person) -> None:
+    eve, ada = person("eve"), person("ada")
+    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[eve])
+    with pytest.raises(secrets.SecretsError, match=f"leaves out your own key, {ada}"):
+        secrets.generated(NAME)
+    assert not Path("team.age").exists()
+
+
+@pytest.mark.parametrize("text", ['{"half": ', "[]", '{"number": 1}', ""])
+def test_a_corrupt_file_is_named_and_left_alone(text: str) -> None:
+    PLAIN.parent.mkdir()
+    PLAIN.write_text(text)
+    with pytest.raises(secrets.SecretsError, match=PLAIN.name):
+        secrets.generated(NAME)
+    assert PLAIN.read_text() == text
+
+
+def test_a_corrupt_age_file_is_named_and_left_alone(person: Person) -> None:
+    person("ada")
+    use_inventory(secrets_age_file="team.age")
+    Path("team.age").write_bytes(b"garbage")
+    with pytest.raises(secrets.SecretsError, match=r"team\.age cannot be opened"):
+        secrets.generated(NAME)
+    assert Path("team.age").read_bytes() == b"garbage"
+
+
+def test_a_missing_secret_says_where_to_put_it() -> None:
+    message = r"`github_client_secret` is missing: set HUBSTEAD_GITHUB_CLIENT_SECRET .* \.secrets/"
+    with pytest.raises(secrets.SecretsError, match=message):
+        secrets.given("github_client_secret")
+
+
+def _generate(directory: Path) -> list[str]:
+    os.chdir(directory)
+    use_inventory()
+    return [secrets.generated(f"secret_{number}") for number in range(20)]
+
+
+def test_runs_at_the_same_time_share_their_secrets(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(3, get_context("fork")) as pool:
+        results = list(pool.map(_generate, [tmp_path] * 3))
+    assert results[0] == results[1] == results[2]
+    assert len(set(results[0])) == 20

@@ -49,13 +49,13 @@ while True:
         print(pair, flush=True)
 """
 
-# Reads [[address, port], ...], prints whether each is open, refused or silent for a second.
+# Reads [[address, port], ...], prints whether each is open, refused or silent for 3 seconds.
 PROBE = """
 import asyncio, json, resource, sys
 async def probe(address, port):
     try:
         connection = asyncio.open_connection(address, port)
-        (await asyncio.wait_for(connection, 1))[1].close()
+        (await asyncio.wait_for(connection, 3))[1].close()
         return "open"
     except (TimeoutError, asyncio.TimeoutError):
         return "silent"

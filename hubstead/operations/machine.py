@@ -11,7 +11,10 @@ from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand
 
 @dataclass(frozen=True)
 class MachineState:
-    """The host. Sizes are MiB; `listeners` maps a TCP port to the names of who listens on it."""
+    """The host. Sizes are MiB; `listeners` maps a TCP port to the names of who listens on it.
+
+    `bare`: nothing of Hubstead was ever put here.
+    """
 
     os: str
     version: str
@@ -21,6 +24,7 @@ class MachineState:
     cores: int
     free_disk: int
     systemd: bool
+    bare: bool
     listeners: dict[int, list[str]]
 
 
@@ -50,7 +54,8 @@ print(json.dumps({
     "architecture": platform.machine(), "cores": os.cpu_count(),
     "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
     "free_disk": shutil.disk_usage("/").free // 2**20,
-    "systemd": os.path.isdir("/run/systemd/system"), "listeners": listeners}))
+    "systemd": os.path.isdir("/run/systemd/system"),
+    "bare": not os.path.exists("/opt/hubstead"), "listeners": listeners}))
 """
 
 

@@ -18,11 +18,13 @@ from hubstead.operations.login import Login
 from hubstead.operations.machine import Machine, MachineState
 from hubstead.render import render
 from hubstead.settings import Settings, load
+from hubstead.topology import plays
 
 SUPPORTED = {("debian", "12"), ("debian", "13")}
 ARCHITECTURES = {"x86_64", "aarch64"}
-#: MiB that a first deploy needs on the root file system, measured: 3.4 GiB with the image
-NEEDED_DISK = 6000
+#: MiB free on the root file system that a first deploy needs, with the users' image (3.4 GiB,
+#: measured) and without, and that any run needs
+HUB_DISK, HOST_DISK, LEAST_DISK = 4000, 1000, 200
 
 
 def check_package_names(value: list[str]) -> list[str]:
@@ -120,19 +122,43 @@ def build_env() -> dict[str, str]:
     return env
 
 
-def _refuse_unsupported(machine: MachineState) -> None:
-    system = f"{machine.os} {machine.version} on {machine.architecture}"
-    if (machine.os, machine.version) not in SUPPORTED:
-        mend = "Hubstead runs on Debian 12 and 13: install one of them on this host."
-    elif machine.architecture not in ARCHITECTURES:
-        mend = "Hubstead runs on x86_64 and aarch64."
-    elif not machine.systemd:
-        mend = "Hubstead needs systemd as the init system, and this host was booted without it."
-    elif machine.free_disk < 200:
-        mend = f"its disk is full ({machine.free_disk} MiB free): make room, then run again."
-    else:
-        return
-    raise PyinfraError(f"{host.name} is {system}: {mend}")
+def machine() -> MachineState:
+    """The host at hand. Raises PyinfraError for one that Hubstead cannot be deployed to."""
+    state: MachineState = host.get_fact(Machine)
+    system = f"{host.name} is {state.os} {state.version} on {state.architecture}"
+    if (state.os, state.version) not in SUPPORTED:
+        raise PyinfraError(
+            f"{system}: Hubstead runs on Debian 12 and 13. Install one of them on this host."
+        )
+    if state.architecture not in ARCHITECTURES:
+        raise PyinfraError(f"{system}: Hubstead runs on x86_64 and aarch64. Take another host.")
+    if not state.systemd:
+        raise PyinfraError(
+            f"{host.name} was booted without systemd, and Hubstead's services are systemd's. "
+            "Install systemd-sysv and boot the host again, or take one that is no container."
+        )
+    needed = (HUB_DISK if plays("hub") else HOST_DISK) if state.bare else LEAST_DISK
+    if state.free_disk < needed:
+        raise PyinfraError(
+            f"{host.name}: the disk is full. It has {state.free_disk} MiB free, and this run needs "
+            f"{needed}. Make room, then run again."
+        )
+    return state
+
+
+def refuse_taken_ports(owner: str, ports: dict[str, int]) -> None:
+    """Raises PyinfraError where somebody else than the process `owner` listens on a port.
+
+    + ports: setting to port.
+    """
+    listeners = machine().listeners
+    for key, port in ports.items():
+        others = [name for name in listeners.get(port, []) if name != owner]
+        if others:
+            raise PyinfraError(
+                f"{host.name}: port {port} is taken by {', '.join(others)}, a service that is not "
+                f"Hubstead's. Stop it, or set `{key}` to a free port."
+            )
 
 
 def _root_login(user: str) -> str:
@@ -142,8 +168,7 @@ def _root_login(user: str) -> str:
 @deploy("base")
 def base() -> None:
     settings = load(BaseSettings)
-    machine = host.get_fact(Machine)
-    _refuse_unsupported(machine)
+    codename = machine().codename
     login = host.get_fact(Login, _sudo=False)
     # whoever comes in by password today must still come in tomorrow
     ssh_passwords = settings.base_ssh_passwords or not login.has_keys
@@ -159,7 +184,7 @@ def base() -> None:
                         "/etc/apt/sources.list.d/debian.sources",
                         mirror=settings.base_apt_mirror,
                         security_mirror=settings.base_apt_security_mirror,
-                        codename=machine.codename,
+                        codename=codename,
                     )
                 ),
             },

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
-from pyinfra.context import host
 
 from hubstead.operations import docker, files, packages, releases, units
-from hubstead.operations.machine import Machine
 from hubstead.render import render
-from hubstead.roles.base import BaseSettings, check_package_names
+from hubstead.roles.base import BaseSettings, check_package_names, machine
 from hubstead.settings import Settings, load
 
 NETWORK = "hubstead"
@@ -93,7 +91,7 @@ class DockerSettings(Settings):
 def context() -> dict[str, files.File]:
     """The build context of the users' image on the host at hand."""
     settings, base = load(DockerSettings), load(BaseSettings)
-    codename = host.get_fact(Machine).codename
+    codename = machine().codename
     archive = settings.docker_base_archives.get(codename)
     default = f"{BASE}:{docker.archive_tag(archive)}" if archive else f"debian:{codename}-slim"
     dockerfile = render(
@@ -128,7 +126,6 @@ def image() -> str:
 @deploy("docker")
 def install() -> None:
     settings = load(DockerSettings)
-    machine = host.get_fact(Machine)
     daemon = "/etc/docker/daemon.json"
     files.present(
         name="Write the engine's settings",
@@ -139,7 +136,7 @@ def install() -> None:
             ),
         },
     )
-    packages.installed(name="Install Docker", packages=PACKAGES[machine.version])
+    packages.installed(name="Install Docker", packages=PACKAGES[machine().version])
     units.running(name="Run Docker", unit="docker.service", inputs=[daemon])
     docker.network(
         name="Create the users' network",
@@ -156,7 +153,7 @@ def install() -> None:
 @deploy("singleuser")
 def singleuser() -> None:
     settings = load(DockerSettings)
-    archive = settings.docker_base_archives.get(host.get_fact(Machine).codename)
+    archive = settings.docker_base_archives.get(machine().codename)
     if archive and not settings.docker_base_image:
         docker.imported(name="Import the base image", repository=BASE, archive=archive)
     build = context()

@@ -12,7 +12,7 @@ from hubstead.operations import accounts, files, releases, units
 from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import docker, traefik
-from hubstead.roles.base import build_env
+from hubstead.roles.base import build_env, refuse_taken_ports
 from hubstead.roles.postgres import conninfo, database_url
 from hubstead.roles.python import PythonSettings
 from hubstead.settings import Others, Settings, load
@@ -79,6 +79,7 @@ class HubSettings(Settings):
 def jupyterhub() -> None:
     settings, python = load(HubSettings), load(PythonSettings)
     network = load(docker.DockerSettings)
+    refuse_taken_ports("jupyterhub", {"hub_api_port": settings.hub_api_port})
     configuration, unit = (
         "/etc/jupyterhub/jupyterhub_config.py",
         "/etc/systemd/system/jupyterhub.service",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 from pyinfra.api.deploy import deploy
-from pyinfra.context import host
 
 from hubstead import secrets
 from hubstead.operations import files, packages, postgres, units
-from hubstead.operations.machine import Machine
 from hubstead.render import render
+from hubstead.roles.base import machine
 from hubstead.settings import Settings, load
 
 #: The version that each Debian release ships
@@ -58,8 +57,8 @@ def database_url(role: str, database: str) -> str:
 @deploy("postgres")
 def install() -> None:
     settings = load(PostgresSettings)
-    machine = host.get_fact(Machine)
-    version = DISTRIBUTED[machine.version]
+    here = machine()
+    version = DISTRIBUTED[here.version]
     configuration = f"/etc/postgresql/{version}/main"
     tuning = f"{configuration}/conf.d/hubstead.conf"
     access = f"{configuration}/pg_hba.conf"
@@ -74,8 +73,8 @@ def install() -> None:
                     "/etc/postgresql/VERSION/main/conf.d/hubstead.conf",
                     settings=settings,
                     shared_buffers=settings.postgres_shared_buffers
-                    or min(max(machine.memory // 16, 32), 2048),
-                    cache=max(machine.memory // 4, 128),
+                    or min(max(here.memory // 16, 32), 2048),
+                    cache=max(here.memory // 4, 128),
                 )
             ),
             access: files.File(

@@ -13,14 +13,11 @@ from typing import Literal
 import bcrypt
 from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
-from pyinfra.api.exceptions import PyinfraError
-from pyinfra.context import host
 
 from hubstead import secrets
 from hubstead.operations import accounts, files, internal_ca, releases, units
-from hubstead.operations.machine import Machine, MachineState
 from hubstead.render import render
-from hubstead.roles.base import build_env
+from hubstead.roles.base import build_env, refuse_taken_ports
 from hubstead.roles.python import PythonSettings
 from hubstead.settings import Settings, load
 from hubstead.topology import tier_host
@@ -84,17 +81,6 @@ def public_url() -> str:
     return f"https://{names()[0]}" + ("" if port == 443 else f":{port}")
 
 
-def _refuse_taken_ports(settings: ProxySettings, machine: MachineState) -> None:
-    for key in ("proxy_http_port", "proxy_https_port"):
-        port: int = getattr(settings, key)
-        others = [name for name in machine.listeners.get(port, []) if name != "traefik"]
-        if others:
-            raise PyinfraError(
-                f"{host.name}: port {port} is taken by {', '.join(others)}, a service that is not "
-                f"Hubstead's. Stop it, or set `{key}` to a free port."
-            )
-
-
 def _api_user() -> str:
     """The API's user as a line of htpasswd(1), with bcrypt.
 
@@ -111,7 +97,13 @@ def _api_user() -> str:
 @deploy("traefik")
 def traefik() -> None:
     settings, python = load(ProxySettings), load(PythonSettings)
-    _refuse_taken_ports(settings, host.get_fact(Machine))
+    refuse_taken_ports(
+        "traefik",
+        {
+            "proxy_http_port": settings.proxy_http_port,
+            "proxy_https_port": settings.proxy_https_port,
+        },
+    )
     static, tls, api = (
         "/etc/traefik/traefik.toml",
         f"{DYNAMIC}/tls.toml",

@@ -125,9 +125,13 @@ class Paths(FactBase[dict[str, PathState]]):
 
 
 def write(path: str, file: File) -> StringCommand:
-    """The command that puts `file` at `path` atomically; the content is its standard input."""
+    """The command that puts `file` at `path` atomically; the content is its standard input.
+
+    What an earlier run, cut in its midst, left beside the file goes.
+    """
     script = (
-        'umask 077; t=$(mktemp "$1.XXXXXX") && trap \'rm -f "$t"\' EXIT && base64 -d >"$t"'
+        'umask 077; rm -f "$1".hubstead.??????; t=$(mktemp "$1.hubstead.XXXXXX")'
+        ' && trap \'rm -f "$t"\' EXIT && base64 -d >"$t"'
         ' && chown "$2" "$t" && chmod "$3" "$t" && mv -fT "$t" "$1"'
     )
     owner = f"{file.user}:{file.group}"
@@ -160,7 +164,8 @@ def _converge(path: str, want: Entry, have: PathState | None) -> Generator[Strin
         if have is None or (have.user, have.group) != (state.user, state.group):
             yield StringCommand("chown", "-h", f"{state.user}:{state.group}", target)
         if have is None or have.mode != state.mode:
-            yield StringCommand("chmod", state.mode, target)
+            # five digits: with fewer, a directory keeps the setgid bit that it inherited (chmod(1))
+            yield StringCommand("chmod", state.mode.zfill(5), target)
 
 
 def link(target: str, path: str) -> StringCommand:

@@ -1,0 +1,3 @@
+"""The service on Debian 12."""
+
+hub = [("bookworm.example.org", {"lab_os": "bookworm"})]

@@ -4,7 +4,7 @@
     /opt/hubstead/COMPONENT/current           link to the release in use
 
 HASH is over all that goes into the release, so the same inputs are never built twice, and a build
-that was cut (no `.complete`) is built again from nothing.
+that was cut (no `.complete`) is built again from nothing, or removed when its inputs are history.
 """
 
 from __future__ import annotations
@@ -40,22 +40,27 @@ class Wheel:
 
 @dataclass(frozen=True)
 class ReleaseState:
-    """The complete releases, oldest first, and the one in use."""
+    """The complete releases, oldest first; the one in use; what cut builds and removals left."""
 
     complete: tuple[str, ...] = ()
     current: str | None = None
+    incomplete: tuple[str, ...] = ()
 
 
 def parse_releases(lines: Iterable[str]) -> ReleaseState:
     """The state from the lines that the command of `Releases` prints."""
-    complete, current = [], None
+    directories, times, current = set(), {}, None
     for line in lines:
         tag, _, value = line.partition(" ")
         if tag == "current":
             current = value.rsplit("/", 1)[-1]
+        elif tag == "release":
+            directories.add(value)
         elif tag == "complete":
-            complete.append((float(value.split()[0]), value.split()[1].split("/")[-2]))
-    return ReleaseState(tuple(name for _, name in sorted(complete)), current)
+            time, path = value.split(" ", 1)
+            times[path.split("/")[-2]] = float(time)
+    complete = tuple(sorted(times, key=times.__getitem__))
+    return ReleaseState(complete, current, tuple(sorted(directories - set(complete))))
 
 
 class Releases(FactBase[ReleaseState]):
@@ -69,6 +74,8 @@ class Releases(FactBase[ReleaseState]):
         root = f"{ROOT}/{component}"
         return StringCommand(
             f"find {root}/current -maxdepth 0 -printf 'current %l\\n' 2>/dev/null;",
+            f"find {root}/releases -mindepth 1 -maxdepth 1 -type d"
+            " -printf 'release %f\\n' 2>/dev/null;",
             f"find {root}/releases -mindepth 2 -maxdepth 2 -name .complete"
             " -printf 'complete %T@ %p\\n' 2>/dev/null; true",
         )
@@ -147,10 +154,21 @@ def current(
         yield StringCommand("sh", "-c", QuoteString(_COMPLETE), "sh", release, root)
     if state.current != name:
         yield link(f"releases/{name}", f"{root}/current")
-    keepers = {name, state.current, *[n for n in state.complete if n != name][-(keep - 1) :]}
-    for old in state.complete:
-        if keep > 1 and old not in keepers:
-            yield StringCommand("rm", "-rf", QuoteString(f"{root}/releases/{old}"))
+    yield from _collect(component, state, name, keep)
+
+
+def _collect(component: str, state: ReleaseState, name: str, keep: int) -> Generator[StringCommand]:
+    in_use = {name, state.current} - {None}
+    others = [other for other in state.complete if other not in in_use]
+    for old in others[: max(len(others) + len(in_use) - keep, 0)]:
+        path = f"{ROOT}/{component}/releases/{old}"
+        # the mark first: what is left of a removal that is cut must not pass for a release
+        yield StringCommand(
+            "rm", "-f", QuoteString(f"{path}/.complete"), "&&", "rm", "-rf", QuoteString(path)
+        )
+    for cut in state.incomplete:
+        if cut not in in_use:
+            yield StringCommand("rm", "-rf", QuoteString(f"{ROOT}/{component}/releases/{cut}"))
 
 
 _BOOTSTRAP = """
@@ -169,8 +187,8 @@ cat >"$root/tmp/requirements.txt"
 
 
 @operation()
-def bootstrap(python: str, env: dict[str, str]) -> Generator[StringCommand]:
-    """Ensure that `current` of the component `uv` is a complete release: pip builds this one."""
+def bootstrap(python: str, env: dict[str, str], keep: int = 3) -> Generator[StringCommand]:
+    """As `current`, for the component `uv`: pip builds this one."""
     root = f"{ROOT}/uv"
     text = lock("uv")
     name = release_name(text, python, ())
@@ -184,3 +202,4 @@ def bootstrap(python: str, env: dict[str, str]) -> Generator[StringCommand]:
         yield StringCommand("sh", "-c", QuoteString(_COMPLETE), "sh", release, root)
     if state.current != name:
         yield link(f"releases/{name}", f"{root}/current")
+    yield from _collect("uv", state, name, keep)

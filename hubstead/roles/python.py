@@ -33,6 +33,7 @@ def python() -> None:
         name="Build the release of uv",
         python=settings.python_interpreter,
         env=build_env(),
+        keep=settings.python_keep_releases,
     )
     files.present(
         name="Put uv on the path",

@@ -1,0 +1,122 @@
+"""Releases: built when their inputs are new, switched in one step, and collected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hubstead.operations import releases
+from hubstead.operations.releases import Releases, ReleaseState, Wheel, bootstrap, current
+from tests.unit.operations.support import ask, commands, lines
+
+NAME = releases.release_name("locked==1 --hash=sha256:00\n", "/usr/bin/python3", [])
+ARGUMENTS = {"component": "hub", "lock_text": "locked==1 --hash=sha256:00\n"}
+ROOT = "/opt/hubstead/hub"
+
+
+def test_a_release_in_use_is_left_alone() -> None:
+    state = ReleaseState(complete=("old", NAME), current=NAME)
+    assert lines(current, {Releases: state}, **ARGUMENTS) == []
+
+
+def test_a_new_release_is_built_beside_and_then_switched_to() -> None:
+    state = ReleaseState(complete=("old",), current="old")
+    build, complete, switch = commands(
+        current, {Releases: state}, **ARGUMENTS, env={"UV_DEFAULT_INDEX": "https://pypi.test"}
+    )
+    assert build.line.endswith(f" sh {ROOT} {ROOT}/releases/{NAME} /usr/bin/python3")
+    assert build.stdin == ARGUMENTS["lock_text"]
+    assert build.env["UV_DEFAULT_INDEX"] == "https://pypi.test"
+    assert build.env["UV_PYTHON_DOWNLOADS"] == "never"
+    assert complete.line.endswith(f" sh {ROOT}/releases/{NAME} {ROOT}")
+    assert switch.line == (
+        f"ln -sfT releases/{NAME} {ROOT}/current.new && mv -fT {ROOT}/current.new {ROOT}/current"
+    )
+
+
+def test_a_complete_release_is_only_switched_to() -> None:
+    """As after a run that was cut, or settings that went back."""
+    (switch,) = lines(
+        current, {Releases: ReleaseState(complete=(NAME, "new"), current="new")}, **ARGUMENTS
+    )
+    assert switch.startswith("ln -sfT")
+
+
+def test_our_wheel_is_installed_before_the_release_is_complete(tmp_path: Path) -> None:
+    wheel = Wheel(tmp_path / "ours-1-py3-none-any.whl", "identity")
+    wheel.path.write_bytes(b"wheel")
+    sent = commands(current, {Releases: ReleaseState()}, **ARGUMENTS, wheels=[wheel])
+    assert [command.line.split()[0] for command in sent] == [
+        "sh", "mkdir", "/opt/hubstead/uv/current/bin/uv", "sh", "ln",
+    ]  # fmt: skip
+    assert "--no-deps" in sent[2].line
+
+
+@pytest.mark.parametrize(
+    ("lock_text", "python", "wheels"),
+    [
+        ("locked==2\n", "/usr/bin/python3", []),
+        ("locked==1\n", "/usr/bin/python3.13", []),
+        ("locked==1\n", "/usr/bin/python3", [Wheel(Path("a.whl"), "other sources")]),
+    ],
+)
+def test_any_other_input_is_another_release(
+    lock_text: str, python: str, wheels: list[Wheel]
+) -> None:
+    first = releases.release_name("locked==1\n", "/usr/bin/python3", [])
+    assert releases.release_name(lock_text, python, wheels) != first
+
+
+def test_the_oldest_releases_go_and_never_those_in_use() -> None:
+    state = ReleaseState(complete=("a", "b", "c", NAME), current=NAME)
+    assert lines(current, {Releases: state}, **ARGUMENTS, keep=2) == [
+        f"rm -f {ROOT}/releases/{old}/.complete && rm -rf {ROOT}/releases/{old}" for old in "ab"
+    ]
+    before = ReleaseState(complete=("in-use", "b", "c"), current="in-use")
+    assert not any("in-use" in line for line in lines(current, {Releases: before}, **ARGUMENTS))
+
+
+def test_what_a_cut_build_left_goes() -> None:
+    """Of other inputs than now: those of now are built again in the same place."""
+    state = ReleaseState(complete=(NAME,), current=NAME, incomplete=("cut",))
+    assert lines(current, {Releases: state}, **ARGUMENTS) == [f"rm -rf {ROOT}/releases/cut"]
+    state = ReleaseState(complete=("old",), current="old", incomplete=(NAME,))
+    assert not any(line.startswith("rm") for line in lines(current, {Releases: state}, **ARGUMENTS))
+
+
+def test_uv_is_built_by_pip_and_collected_too() -> None:
+    name = releases.release_name(releases.lock("uv"), "/usr/bin/python3", [])
+    arguments = {"python": "/usr/bin/python3", "env": {"PIP_CERT": "/ca.pem"}, "keep": 2}
+    build, complete, switch = commands(bootstrap, {Releases: ReleaseState()}, **arguments)
+    assert " -m pip install " in build.line and "--require-hashes" in build.line
+    assert build.stdin == releases.lock("uv")
+    assert build.env == {"PIP_CERT": "/ca.pem"}
+    assert ".complete" in complete.line and switch.line.startswith("ln -sfT")
+    old = ReleaseState(complete=("a", "b", name), current=name)
+    (gone,) = lines(bootstrap, {Releases: old}, **arguments)
+    assert gone.endswith("rm -rf /opt/hubstead/uv/releases/a")
+    settled = ReleaseState(complete=(name,), current=name)
+    assert lines(bootstrap, {Releases: settled}, **arguments) == []
+
+
+def test_releases_on_disk_are_seen_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "ROOT", str(tmp_path))
+    assert ask(Releases(), "hub") == ReleaseState()
+    for name in ("first", "second", "cut"):
+        (tmp_path / "hub/releases" / name / "bin").mkdir(parents=True)
+        if name != "cut":
+            (tmp_path / "hub/releases" / name / ".complete").touch()
+    (tmp_path / "hub/current").symlink_to("releases/second")
+    assert ask(Releases(), "hub") == ReleaseState(("first", "second"), "second", ("cut",))
+
+
+@pytest.mark.parametrize("component", ["hub", "node", "singleuser", "traefik", "userdb", "uv"])
+def test_every_lock_is_pinned_by_hash(component: str) -> None:
+    text = releases.lock(component)
+    requirements = [line for line in text.splitlines() if line and line[0] not in " #"]
+    assert requirements
+    assert text.count("--hash=sha256:") >= len(requirements)
+    assert all("==" in line for line in requirements)

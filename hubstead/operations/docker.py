@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,20 @@ def network(network: str, subnet: str, options: dict[str, str]) -> Generator[Str
 
 @dataclass(frozen=True)
 class ImagesState:
-    """Tags of one repository, newest image first."""
+    """Tags of one repository, newest image first; the images that containers were made from."""
 
-    tags: tuple[str, ...] = field(default_factory=tuple)
+    tags: tuple[str, ...] = ()
+    used: frozenset[str] = frozenset()
+
+
+def parse_images(lines: Iterable[str]) -> ImagesState:
+    """The state from the lines that the command of `Images` prints."""
+    values: dict[str, list[str]] = {"tag": [], "used": []}
+    for line in lines:
+        kind, _, value = line.partition(" ")
+        values[kind].append(value)
+    tags = tuple(tag for tag in values["tag"] if tag != "<none>")
+    return ImagesState(tags, frozenset(values["used"]))
 
 
 class Images(FactBase[ImagesState]):
@@ -98,11 +109,15 @@ class Images(FactBase[ImagesState]):
 
     def command(self, repository: str) -> StringCommand:
         return StringCommand(
-            "docker image ls --format '{{.Tag}}'", QuoteString(repository), "2>/dev/null; true"
-        )
+            "docker image ls --format 'tag {{.Tag}}'", QuoteString(repository), "2>/dev/null;",
+            "docker container ls --all --format 'used {{.Image}}' 2>/dev/null; true",
+        )  # fmt: skip
 
     def process(self, output: list[str]) -> ImagesState:
-        return ImagesState(tuple(line for line in output if line != "<none>"))
+        try:
+            return parse_images(output)
+        except KeyError as error:
+            raise FactProcessError(f"unreadable output of docker: {error}") from error
 
 
 def archive_tag(archive: Path) -> str:
@@ -159,9 +174,9 @@ def built(
     + directory: where the context lies on the host.
     + keep: how many images of the repository stay; ones that a container uses stay anyway.
     """
-    tags = host.get_fact(Images, repository).tags
+    state = host.get_fact(Images, repository)
     image = f"{repository}:{tag}"
-    if tag not in tags:
+    if tag not in state.tags:
         yield StringCommand("rm", "-rf", QuoteString(directory))
         entries: dict[str, files.Entry] = {directory: files.Directory()}
         for path, file in context.items():
@@ -170,9 +185,7 @@ def built(
             entries[target] = file
         yield from files.present._inner(entries)
         yield StringCommand("sh", "-c", QuoteString(_BUILD), "sh", directory, QuoteString(image))
-    for old in _superfluous(tags, tag, keep):
-        yield StringCommand("docker image rm", QuoteString(f"{repository}:{old}"), ">/dev/null")
-
-
-def _superfluous(tags: Iterable[str], current: str, keep: int) -> list[str]:
-    return [tag for tag in tags if tag != current][keep - 1 :]
+    for old in [other for other in state.tags if other != tag][keep - 1 :]:
+        # Docker refuses to remove an image that has a container, also a stopped one
+        if f"{repository}:{old}" not in state.used:
+            yield StringCommand("docker image rm", QuoteString(f"{repository}:{old}"), ">/dev/null")

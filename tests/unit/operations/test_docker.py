@@ -1,0 +1,100 @@
+"""Docker networks and images: made once, made anew when they differ, collected when unused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyinfra.api import OperationError
+
+from hubstead.operations import docker, files
+from hubstead.operations.docker import Images, ImagesState, Network, NetworkState
+from tests.unit.operations.support import lines
+
+OPTIONS = {"com.docker.network.bridge.name": "hubstead0", "b": "false"}
+NETWORK = {"network": "hubstead", "subnet": "172.30.0.0/16", "options": OPTIONS}
+CREATE = (
+    "docker network create --driver=bridge --subnet=172.30.0.0/16 --opt=b=false"
+    " --opt=com.docker.network.bridge.name=hubstead0 hubstead >/dev/null"
+)
+
+
+def test_a_network_is_made_once() -> None:
+    assert lines(docker.network, {Network: None}, **NETWORK) == [CREATE]
+    settled = NetworkState(OPTIONS, "172.30.0.0/16", ("hubstead-ada",))
+    assert lines(docker.network, {Network: settled}, **NETWORK) == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [NetworkState(OPTIONS, "10.0.0.0/16", ()), NetworkState({"b": "true"}, "172.30.0.0/16", ())],
+)
+def test_an_unused_network_that_differs_is_made_anew(state: NetworkState) -> None:
+    remove = "docker network rm hubstead >/dev/null"
+    assert lines(docker.network, {Network: state}, **NETWORK) == [remove, CREATE]
+
+
+def test_a_network_in_use_is_never_taken_away() -> None:
+    state = NetworkState(OPTIONS, "10.0.0.0/16", ("hubstead-ada", "hubstead-eve"))
+    with pytest.raises(OperationError, match="in use by hubstead-ada, hubstead-eve: stop these"):
+        lines(docker.network, {Network: state}, **NETWORK)
+
+
+CONTEXT = {"Dockerfile": files.File("FROM debian\n"), "certificates/README": files.File("x\n")}
+BUILD = {
+    "repository": "hubstead/singleuser", "tag": "new", "directory": "/opt/image",
+    "context": CONTEXT, "keep": 2,
+}  # fmt: skip
+
+
+def built(*tags: str, used: frozenset[str] = frozenset()) -> list[str]:
+    facts = {Images: ImagesState(tags, used), files.Paths: {}}
+    return lines(docker.built, facts, **BUILD)
+
+
+def test_an_image_is_built_from_its_context_alone() -> None:
+    sent = built()
+    assert sent[0] == "rm -rf /opt/image"
+    assert [line for line in sent if line.startswith("mkdir")] == [
+        "mkdir -p -- /opt/image", "mkdir -p -- /opt/image/certificates",
+    ]  # fmt: skip
+    assert sum("base64 -d" in line for line in sent) == len(CONTEXT)
+    assert sent[-1].endswith(" sh /opt/image hubstead/singleuser:new")
+
+
+def test_a_built_image_is_left_alone() -> None:
+    assert built("new", "old") == []
+
+
+def test_superfluous_images_go() -> None:
+    assert built("new", "old", "older", "oldest") == [
+        f"docker image rm hubstead/singleuser:{tag} >/dev/null" for tag in ("older", "oldest")
+    ]
+
+
+def test_an_image_of_a_container_stays() -> None:
+    """Docker refuses to remove it, and so the run once failed, again and again."""
+    used = frozenset({"hubstead/singleuser:older"})
+    assert built("new", "old", "older", "oldest", used=used) == [
+        "docker image rm hubstead/singleuser:oldest >/dev/null"
+    ]
+
+
+def test_the_tag_tells_contexts_apart() -> None:
+    tag = docker.context_tag(CONTEXT)
+    assert docker.context_tag(dict(reversed(CONTEXT.items()))) == tag
+    assert docker.context_tag(CONTEXT | {"Dockerfile": files.File("FROM other\n")}) != tag
+    assert docker.context_tag({"Dockerfile": CONTEXT["Dockerfile"]}) != tag
+
+
+def test_an_archive_is_imported_once(tmp_path: Path) -> None:
+    archive = tmp_path / "trixie.tar"
+    archive.write_bytes(b"a root file system")
+    tag = docker.archive_tag(archive)
+    arguments = {"repository": "hubstead/base", "archive": archive}
+    upload, load = lines(docker.imported, {Images: ImagesState()}, **arguments)
+    assert upload == f"UPLOAD {archive} /var/lib/hubstead/{tag}.tar"
+    assert load.startswith(
+        f"docker import /var/lib/hubstead/{tag}.tar hubstead/base:{tag} >/dev/null;"
+    )
+    assert lines(docker.imported, {Images: ImagesState((tag,))}, **arguments) == []

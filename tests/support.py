@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,16 @@ PROJECT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of pyinfra. `changed` and `failed` are the names of such operations."""
+    """A finished run of pyinfra. `changed`, `failed` and `planned` are names of operations.
+
+    A dry run plans and changes nothing; a real one makes no plan.
+    """
 
     status: int
     output: str
     changed: list[str]
     failed: list[str]
+    planned: list[str]
     operations: int
 
 
@@ -34,8 +40,19 @@ def command(inventory: str | Path, *arguments: str) -> list[str]:
 
 def pyinfra(inventory: str | Path, *arguments: str, env: dict[str, str] | None = None) -> Run:
     """Run pyinfra to its end. `output` is all that it printed, the report included."""
+    return _finish(command(inventory, *arguments), env)
+
+
+def dry(inventory: str | Path, *arguments: str) -> Run:
+    """Ask pyinfra what it would do."""
+    with_answer = command(inventory, "--dry", *arguments)
+    return _finish([word for word in with_answer if word != "-y"], None)
+
+
+def _finish(command: list[str], env: dict[str, str] | None) -> Run:
     process = subprocess.run(
-        command(inventory, *arguments),
+        command,
+        stdin=subprocess.DEVNULL,
         cwd=PROJECT,
         env={**os.environ, **(env or {})},
         capture_output=True,
@@ -43,11 +60,24 @@ def pyinfra(inventory: str | Path, *arguments: str, env: dict[str, str] | None =
         check=False,
     )
     report: dict[str, Any] = json.loads(process.stdout) if process.stdout.startswith("{") else {}
-    operations = report.get("results", {}).get("operations", [])
+    operations = (report.get("results") or {}).get("operations", [])
     return Run(
         process.returncode,
         process.stdout + process.stderr,
         [operation["name"] for operation in operations if operation["success"]],
         [operation["name"] for operation in operations if operation["error"]],
+        [
+            operation["name"]
+            for operation in report.get("plan", [])
+            if operation["hosts_with_change"]
+        ],
         len(operations),
     )
+
+
+def eventually(what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until `condition` holds; fail, naming `what` was awaited, when it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.3)

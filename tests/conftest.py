@@ -1,0 +1,48 @@
+"""The deployed service, once for all the tests that use it.
+
+With HUBSTEAD_KEEP set it stays up after the tests, and the next tests use it as it is.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Lab
+from tests.service import INVENTORY, NAME, SECRETS, Service, Story
+
+KEEP = "HUBSTEAD_KEEP"
+
+
+@pytest.fixture(scope="session")
+def deployed(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, Story]]:
+    lab = Lab()
+    lab.up(INVENTORY)
+    try:
+        service = Service(lab, tmp_path_factory.mktemp("service"))
+        notes = Path(pytestconfig.cache.mkdir("hubstead")) / "story.json"
+        if os.environ.get(KEEP) and notes.exists() and not service.is_bare():
+            story = Story.from_json(notes.read_text())
+        else:
+            if not service.is_bare():
+                lab.reset(NAME)
+            story = service.story()
+            notes.write_text(story.as_json())
+        yield service, story
+    finally:
+        if not os.environ.get(KEEP):
+            lab.down(INVENTORY)
+            SECRETS.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def service(deployed: tuple[Service, Story]) -> Service:
+    return deployed[0]
+
+
+@pytest.fixture(scope="session")
+def story(deployed: tuple[Service, Story]) -> Story:
+    return deployed[1]

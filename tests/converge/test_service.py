@@ -1,0 +1,51 @@
+"""The deploy from a bare host to the service, and what further runs do to it: nothing."""
+
+import pytest
+
+from tests.service import Service, Story
+from tests.support import PROJECT
+
+pytestmark = pytest.mark.slow
+
+SCRIPTS = sorted(path.name for path in (PROJECT / "deploys").glob("*.py"))
+
+
+def test_a_plan_for_a_bare_host_lists_the_work_and_touches_nothing(story: Story) -> None:
+    assert story.plan.status == 0, story.plan.output
+    # that sshd, which runs already, has to read a file again shows once the file is there
+    assert set(story.first.changed) - set(story.plan.planned) == {"base | Run sshd with them"}
+    before, after = story.before_plan.splitlines(), story.after_plan.splitlines()
+    assert set(before) ^ set(after) == set()
+
+
+def test_the_first_deploy_makes_a_service_that_works(service: Service, story: Story) -> None:
+    assert (story.first.status, story.first.failed) == (0, [])
+    service.check_works()
+
+
+def test_the_summary_tells_how_to_go_on(story: Story) -> None:
+    summary = story.first.output.rpartition("==> Done")[2]
+    assert "https://service.example.org/" in summary
+    assert "sudo hub-users initial-password admin" in summary
+    assert "/etc/hubstead/tls/ca.pem" in summary
+
+
+def test_the_second_deploy_changes_nothing(story: Story) -> None:
+    assert (story.second.status, story.second.changed, story.second.failed) == (0, [], [])
+    assert story.second.operations == story.first.operations
+    assert story.units_after == story.units_before
+    assert "jupyterhub.service" in story.units_before
+
+
+def test_a_plan_for_the_deployed_host_is_empty(service: Service) -> None:
+    plan = service.dry()
+    assert (plan.status, plan.planned) == (0, [])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_each_script_alone_changes_nothing(service: Service, script: str) -> None:
+    before = service.units()
+    for _ in range(2):
+        run = service.run(f"deploys/{script}")
+        assert (run.status, run.changed) == (0, []), run.output
+    assert service.units() == before

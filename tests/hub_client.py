@@ -1,0 +1,246 @@
+"""A person's way into the deployed service without a browser: forms, REST API, kernels.
+
+The service is reached at its address, and its certificate is verified for its name, as a browser
+would that knows the name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import websocket
+from websocket import WebSocketException
+
+#: Seconds for one answer, and for a server to start, on a slow and busy machine
+PATIENCE, START = 60, 180
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the service is, and the authority that vouches for it."""
+
+    name: str
+    address: str
+    ca: Path
+
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca))
+
+
+class KernelError(Exception):
+    """What a cell raised, or that its kernel died."""
+
+
+class HubClient:
+    """A person's session: cookies from the login form, then a token for the API."""
+
+    def __init__(self, site: Site, username: str) -> None:
+        self.site, self.username = site, username
+        self.http = httpx.Client(
+            base_url=f"https://{site.address}",
+            headers={"Host": site.name},
+            verify=site.tls(),
+            trust_env=False,
+            timeout=PATIENCE,
+        )
+        self.token = ""
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One exchange; redirects are not followed."""
+        headers = {"Authorization": f"token {self.token}"} if self.token else {}
+        return self.http.request(
+            method, path, headers=headers, extensions={"sni_hostname": self.site.name}, **options
+        )
+
+    def submit(self, path: str, **fields: str) -> httpx.Response:
+        """Fill in and send the form at `path`, with what its hidden fields hold."""
+        page = self.request("GET", path).raise_for_status().text
+        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+        (action,) = re.findall(r"<form[^>]* action=['\"]([^'\"]*)['\"]", page)
+        values = {name: unescape(value) for name, value in hidden.items()} | fields
+        return self.request("POST", unescape(action), data=values)
+
+    def log_in(self, password: str) -> None:
+        """Log in by the form. Raises httpx.HTTPStatusError where that leads nowhere."""
+        answer = self.try_to_log_in(password)
+        if answer.status_code != 302:
+            answer.raise_for_status()
+        assert self.is_logged_in()
+
+    def try_to_log_in(self, password: str) -> httpx.Response:
+        """Send the login form, and return what comes of it."""
+        return self.submit("/hub/login", username=self.username, password=password)
+
+    def change_password(self, current: str, new: str) -> httpx.Response:
+        return self.submit(
+            f"/hub/change-password?username={self.username}",
+            password=current,
+            new_password=new,
+            new_password_again=new,
+        )
+
+    def is_logged_in(self) -> bool:
+        """Whether the cookies of the login still open the home page."""
+        return self.request("GET", "/hub/home").status_code == 200
+
+    def take_token(self) -> None:
+        """Make an API token of the person's own, and use it from now on."""
+        xsrf = self.http.cookies.get("_xsrf", path="/hub/") or ""
+        path = f"/hub/api/users/{self.username}/tokens?_xsrf={xsrf}"
+        self.token = self.request("POST", path, json={}).raise_for_status().json()["token"]
+
+    def api(self, method: str, path: str, **options: Any) -> Any:
+        """Call the Hub's REST API, and read its answer."""
+        answer = self.request(method, f"/hub/api{path}", **options).raise_for_status()
+        return answer.json() if answer.content else None
+
+    def server(self, method: str, path: str, **options: Any) -> Any:
+        """Call the person's own server, and read its answer."""
+        path = f"/user/{self.username}/api{path}"
+        answer = self.request(method, path, **options).raise_for_status()
+        return answer.json() if answer.content else None
+
+    def server_answers(self) -> bool:
+        try:
+            self.server("GET", "/status")
+        except (httpx.TransportError, httpx.HTTPStatusError):
+            return False
+        return True
+
+    def start_server(self) -> None:
+        """Start the person's server unless it runs, and wait until it answers."""
+        deadline = time.monotonic() + START
+        while not self.server_answers():
+            assert time.monotonic() < deadline, f"the server of {self.username} does not answer"
+            # 400: it is starting already
+            self.request("POST", f"/hub/api/users/{self.username}/server")
+            time.sleep(1)
+
+    def stop_server(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self.api("GET", f"/users/{self.username}")["servers"]:
+            assert time.monotonic() < deadline, f"the server of {self.username} does not stop"
+            self.request("DELETE", f"/hub/api/users/{self.username}/server")
+            time.sleep(0.5)
+
+    def kernel(self) -> Kernel:
+        """Start a kernel, and connect to it."""
+        return Kernel(self, self.server("POST", "/kernels", json={"name": "python3"})["id"])
+
+    def notebook(self, path: str, cell: str) -> None:
+        """Save a notebook with one cell."""
+        metadata: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": []}
+        content = {
+            "cells": [metadata | {"execution_count": None, "source": cell}],
+            "metadata": {},
+            "nbformat": 4,
+            "nbformat_minor": 4,
+        }
+        body = {"type": "notebook", "format": "json", "content": content}
+        self.server("PUT", f"/contents/{path}", json=body)
+
+    def cells(self, path: str) -> list[str]:
+        """The sources of a notebook's cells."""
+        content = self.server("GET", f"/contents/{path}")["content"]
+        return [cell["source"] for cell in content["cells"]]
+
+
+class Kernel:
+    """A kernel and an open websocket to it."""
+
+    def __init__(self, client: HubClient, identity: str) -> None:
+        self.client, self.identity = client, identity
+        self.connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.socket.close()
+
+    def connect(self) -> None:
+        """Open the websocket anew, as a browser does that lost it."""
+        site, client = self.client.site, self.client
+        plain = socket.create_connection((site.address, 443), timeout=PATIENCE)
+        channels = f"/user/{client.username}/api/kernels/{self.identity}/channels"
+        self.socket = websocket.create_connection(
+            f"wss://{site.name}{channels}",
+            socket=site.tls().wrap_socket(plain, server_hostname=site.name),
+            header=[f"Authorization: token {client.token}"],
+            origin=f"https://{site.name}",
+            timeout=PATIENCE,
+        )
+
+    def run(self, code: str) -> str:
+        """Run a cell; what it printed. Raises KernelError with what it raised."""
+        message, printed = uuid.uuid4().hex, []
+        self.socket.send(json.dumps(_execute_request(message, code)))
+        for kind, content in self._answers(message):
+            if kind == "stream":
+                printed.append(content["text"])
+            elif kind == "error":
+                raise KernelError(f"{content['ename']}: {content['evalue']}")
+            elif kind == "status" and content["execution_state"] in ("restarting", "dead"):
+                raise KernelError("the kernel died")
+            elif kind == "status" and content["execution_state"] == "idle":
+                break
+        return "".join(printed)
+
+    def _answers(self, message: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What the kernel publishes about a request, and about its own end."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            answer = json.loads(self.socket.recv())
+            mine = answer["parent_header"].get("msg_id") == message
+            ends = answer["content"].get("execution_state") in ("restarting", "dead")
+            if answer["channel"] == "iopub" and (mine or ends):
+                yield answer["msg_type"], answer["content"]
+        raise KernelError(f"no answer within {PATIENCE} s")
+
+
+def _execute_request(message: str, code: str) -> dict[str, Any]:
+    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+    return {
+        "header": {
+            "msg_id": message,
+            "msg_type": "execute_request",
+            "username": "",
+            "session": message,
+            "version": "5.3",
+        },
+        "parent_header": {},
+        "metadata": {},
+        "content": content,
+        "channel": "shell",
+    }
+
+
+def patiently(call: Callable[[], Answer], seconds: float = 60) -> Answer:
+    """Call until the service answers well; raise its last error when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except (httpx.TransportError, httpx.HTTPStatusError, OSError, WebSocketException):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)

@@ -1,0 +1,165 @@
+"""The deployed service that the tests share: its host, its people, and what its deploy reported."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import Lab
+from tests.hub_client import HubClient, Site, patiently
+from tests.support import PROJECT, Run, dry, pyinfra
+
+INVENTORY = PROJECT / "tests/inventories/service.py"
+NAME = "service.example.org"
+SECRETS = PROJECT / f".secrets/{NAME}.json"
+PASSWORD = "correct horse battery"
+#: An account of the host without any rights, there before the first deploy
+STRANGER = "mallory"
+#: What a run must leave alone; patterns, as systemctl(1) takes them
+UNITS = (
+    "jupyterhub*.service traefik*.service docker.service containerd.service postgresql*.service"
+    " ssh.service hubstead-firewall*.service hubstead*.timer"
+)
+
+# Notes what any account can see of all processes, in a file that only the stranger reads.
+_WATCH = """
+import os, time
+seen = set()
+os.umask(0o077)
+with open("/home/mallory/seen", "ab", buffering=0) as notes:
+    while True:
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            for name in ("cmdline", "environ"):
+                try:
+                    with open(f"/proc/{pid}/{name}", "rb") as file:
+                        text = file.read()
+                except OSError:
+                    continue
+                if text not in seen:
+                    seen.add(text)
+                    notes.write(text + b"\\n")
+        time.sleep(0.05)
+"""
+
+# What no plan may touch: all but what the system notes down about itself, and what has no disk
+_FILES = r"""
+find / -xdev -regextype egrep -regex '/(proc|sys|dev|run|tmp|var/log|var/lib/systemd)' -prune \
+    -o -printf '%p %M %U:%G %s %T@ %l\n' | sort
+"""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened to the bare host: a plan, a deploy, a second deploy; both with all output."""
+
+    before_plan: str
+    plan: Run
+    after_plan: str
+    first: Run
+    units_before: dict[str, str]
+    second: Run
+    units_after: dict[str, str]
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Story:
+        values: dict[str, Any] = json.loads(text)
+        for name in ("plan", "first", "second"):
+            values[name] = Run(**values[name])
+        return cls(**values)
+
+
+class Service:
+    """The host and its people. All tests share them: leave them as you found them."""
+
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self.lab = lab
+        self.address = lab.host(NAME).address
+        self.directory = directory
+        self._people: dict[str, HubClient] = {}
+
+    def sudo(self, script: str, input: str | None = None) -> str:
+        """What a script prints on the host as root. It has to succeed."""
+        done = self.lab.run(NAME, f"sudo sh -euc {shlex.quote(script)}", input=input, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stranger(self, script: str, input: str | None = None) -> str:
+        """What a script prints on the host as an account without rights, however it ends."""
+        command = f"cd / && sudo -u {STRANGER} sh -c {shlex.quote(script)}"
+        return self.lab.run(NAME, command, input=input, check=False).stdout
+
+    def run(self, *arguments: str) -> Run:
+        """Deploy to the host; `deploys/all.py` unless the arguments say otherwise."""
+        return pyinfra(INVENTORY, *(arguments or ("deploys/all.py",)))
+
+    def dry(self, *arguments: str) -> Run:
+        return dry(INVENTORY, *(arguments or ("deploys/all.py",)))
+
+    def units(self) -> dict[str, str]:
+        """Each of our units with its state and the moments of its activation."""
+        properties = "Id,ActiveState,UnitFileState,ActiveEnterTimestamp,ExecMainStartTimestamp"
+        shown = self.sudo(f"systemctl show --timestamp=us -p {properties} {UNITS}")
+        blocks = [dict(line.split("=", 1) for line in b.splitlines()) for b in shown.split("\n\n")]
+        return {block.pop("Id"): repr(sorted(block.items())) for block in blocks}
+
+    def is_bare(self) -> bool:
+        return self.lab.run(NAME, "test -e /opt/hubstead", check=False).returncode != 0
+
+    def story(self) -> Story:
+        """Bring a bare host to a service, and tell how it went."""
+        before = self.sudo(_FILES)
+        plan = self.dry()
+        after = self.sudo(_FILES)
+        watch = f"systemd-run -q --unit=watch --uid={STRANGER} python3 -c {shlex.quote(_WATCH)}"
+        self.sudo(f"useradd --create-home --shell /bin/sh {STRANGER}; {watch}")
+        everything = ("-vvv", "--diff", "deploys/all.py")
+        first = self.run(*everything)
+        assert first.status == 0, first.output
+        units = self.units()
+        second = self.run(*everything)
+        self.sudo("systemctl stop watch")
+        return Story(before, plan, after, first, units, second, self.units())
+
+    @property
+    def site(self) -> Site:
+        """The service, and the authority that people are told to trust."""
+        file = self.directory / "ca.pem"
+        if not file.exists():
+            file.write_text(self.lab.run(NAME, "cat /etc/hubstead/tls/ca.pem").stdout)
+        return Site(NAME, self.address, file)
+
+    def visitor(self, username: str) -> HubClient:
+        """Someone with an account who has not logged in yet."""
+        known = [row["username"] for row in json.loads(self.sudo("hub-users list --json"))]
+        if username not in known:
+            self.sudo(f"hub-users add {username} --password-stdin", input=f"{PASSWORD}\n")
+        return HubClient(self.site, username)
+
+    def person(self, username: str) -> HubClient:
+        """Someone with an account, a token and a running server."""
+        if username not in self._people:
+            client = self.visitor(username)
+            client.log_in(PASSWORD)
+            client.take_token()
+            self._people[username] = client
+        self._people[username].start_server()
+        return self._people[username]
+
+    def container(self, username: str) -> str:
+        """The name of the container of someone's server."""
+        return f"hubstead-{username}"
+
+    def check_works(self) -> None:
+        """A person logs in and runs a cell, at the latest in a minute."""
+        patiently(self._compute)
+
+    def _compute(self) -> None:
+        self.visitor("alice").log_in(PASSWORD)
+        with self.person("alice").kernel() as kernel:
+            assert kernel.run("print(6*7)") == "42\n"

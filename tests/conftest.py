@@ -3,7 +3,6 @@
 With HUBSTEAD_KEEP set it stays up after the tests, and the next tests use it as it is.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import pytest
 
 from lab import Lab
 from tests.service import INVENTORY, NAME, SECRETS, Service, Story
-
-KEEP = "HUBSTEAD_KEEP"
+from tests.support import KEEP
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +22,7 @@ def deployed(
     try:
         service = Service(lab, tmp_path_factory.mktemp("service"))
         notes = Path(pytestconfig.cache.mkdir("hubstead")) / "story.json"
-        if os.environ.get(KEEP) and notes.exists() and not service.is_bare():
+        if KEEP and notes.exists() and not service.is_bare():
             story = Story.from_json(notes.read_text())
         else:
             if not service.is_bare():
@@ -33,7 +31,7 @@ def deployed(
             notes.write_text(story.as_json())
         yield service, story
     finally:
-        if not os.environ.get(KEEP):
+        if not KEEP:
             lab.down(INVENTORY)
             SECRETS.unlink(missing_ok=True)
 

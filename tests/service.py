@@ -51,6 +51,11 @@ find / -xdev -regextype egrep -regex '/(proc|sys|dev|run|tmp|var/log|var/lib/sys
 """
 
 
+def container(username: str) -> str:
+    """The name of the container of someone's server."""
+    return f"hubstead-{username}--"
+
+
 @dataclass(frozen=True)
 class Story:
     """What happened to the bare host: a plan, a deploy, a second deploy; both with all output."""
@@ -151,9 +156,11 @@ class Service:
         self._people[username].start_server()
         return self._people[username]
 
-    def container(self, username: str) -> str:
-        """The name of the container of someone's server."""
-        return f"hubstead-{username}"
+    def server_address(self, username: str) -> str:
+        """The address of someone's server on the users' network."""
+        self.person(username)
+        path = "{{.NetworkSettings.Networks.hubstead.IPAddress}}"
+        return self.sudo(f"docker inspect --format '{path}' {container(username)}").strip()
 
     def check_works(self) -> None:
         """A person logs in and runs a cell, at the latest in a minute."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).parents[1]
+#: Whether the lab hosts of the tests of the service stay up, for the next run of the tests
+KEEP = bool(os.environ.get("HUBSTEAD_KEEP"))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, image
+from tests.network import LISTEN, NOTE_ARRIVALS, PROBE, Target
 from tests.support import PROJECT, pyinfra
 
 pytestmark = pytest.mark.slow
@@ -26,48 +27,6 @@ GATEWAY, ALICE, BOB = "172.30.0.1", "172.30.0.10", "172.30.0.11"
 METADATA = "169.254.169.254"
 OS = os.environ.get("LAB_OS", "trixie")
 ENGINE = {"trixie": "docker.io docker-cli", "bookworm": "docker.io"}[OS]
-
-LISTEN = """
-import asyncio, sys
-async def main():
-    for port in map(int, sys.argv[1:]):
-        await asyncio.start_server(lambda reader, writer: writer.close(), "::", port)
-        await asyncio.start_server(lambda reader, writer: writer.close(), "0.0.0.0", port)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
-
-# Notes "SOURCE DESTINATION" of every IPv4 packet that arrives, once.
-NOTE_ARRIVALS = """
-import socket, sys
-packets, seen = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)), set()
-while True:
-    packet, origin = packets.recvfrom(65535)
-    pair = socket.inet_ntoa(packet[12:16]) + " " + socket.inet_ntoa(packet[16:20])
-    if origin[2] != socket.PACKET_OUTGOING and pair not in seen:
-        seen.add(pair)
-        print(pair, flush=True)
-"""
-
-# Reads [[address, port], ...], prints whether each is open, refused or silent for 3 seconds.
-PROBE = """
-import asyncio, json, resource, sys
-async def probe(address, port):
-    try:
-        connection = asyncio.open_connection(address, port)
-        (await asyncio.wait_for(connection, 3))[1].close()
-        return "open"
-    except (TimeoutError, asyncio.TimeoutError):
-        return "silent"
-    except OSError:
-        return "refused"
-async def main():
-    print(json.dumps(await asyncio.gather(*[probe(*pair) for pair in json.load(sys.stdin)])))
-resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
-asyncio.run(main())
-"""
-
-Target = tuple[str, int]
 
 
 class Site:

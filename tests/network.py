@@ -1,0 +1,64 @@
+"""Programs that run on lab hosts and in users' servers, to see who reaches whom."""
+
+from __future__ import annotations
+
+import json
+
+from tests.hub_client import Kernel
+
+# Listens on the ports that its arguments name, on all addresses.
+LISTEN = """
+import asyncio, sys
+async def main():
+    for port in map(int, sys.argv[1:]):
+        await asyncio.start_server(lambda reader, writer: writer.close(), "::", port)
+        await asyncio.start_server(lambda reader, writer: writer.close(), "0.0.0.0", port)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+# Notes "SOURCE DESTINATION" of every IPv4 packet that arrives, once.
+NOTE_ARRIVALS = """
+import socket, sys
+packets, seen = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)), set()
+while True:
+    packet, origin = packets.recvfrom(65535)
+    pair = socket.inet_ntoa(packet[12:16]) + " " + socket.inet_ntoa(packet[16:20])
+    if origin[2] != socket.PACKET_OUTGOING and pair not in seen:
+        seen.add(pair)
+        print(pair, flush=True)
+"""
+
+# Reads [[address, port], ...], prints whether each is open, refused or silent for 3 seconds.
+PROBE = """
+import asyncio, json, resource, sys
+async def probe(address, port):
+    try:
+        connection = asyncio.open_connection(address, port)
+        (await asyncio.wait_for(connection, 3))[1].close()
+        return "open"
+    except (TimeoutError, asyncio.TimeoutError):
+        return "silent"
+    except OSError:
+        return "refused"
+async def main():
+    print(json.dumps(await asyncio.gather(*[probe(*pair) for pair in json.load(sys.stdin)])))
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+asyncio.run(main())
+"""
+
+Target = tuple[str, int]
+
+
+def reach(kernel: Kernel, *targets: Target) -> dict[Target, str]:
+    """Which targets the kernel of a user's server finds open, and which closed.
+
+    A rejection may be silent: the kernel limits the rate of its ICMP answers (icmp(7)).
+    """
+    code = (
+        "import subprocess, sys; print(subprocess.run([sys.executable, '-c', "
+        f"{PROBE!r}], input={json.dumps(targets)!r}, capture_output=True, text=True).stdout)"
+    )
+    answers = json.loads(kernel.run(code))
+    found = zip(targets, answers, strict=True)
+    return {target: "open" if answer == "open" else "closed" for target, answer in found}

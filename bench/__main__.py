@@ -18,7 +18,7 @@ from lab import Lab
 PROJECT = Path(__file__).parents[1]
 INVENTORY = PROJECT / "bench/inventory.py"
 HOST = "bench.example.org"
-WITHOUT_TRANSPORT = ("--data", "ssh_paramiko_connect_kwargs=None")
+WITHOUT_TRANSPORT = ("--data", "ssh_paramiko_connect_kwargs={}")
 
 
 def timed(action: Callable[[], object]) -> float:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
 
 from hubstead.operations import docker, files, packages, releases, units
+from hubstead.operations.addresses import Addresses
 from hubstead.render import render
 from hubstead.roles.base import BaseSettings, check_package_names, machine
 from hubstead.settings import Settings, load
@@ -123,9 +126,19 @@ def image() -> str:
     return f"{IMAGE}:{docker.context_tag(context())}"
 
 
+def _refuse_taken_addresses(settings: DockerSettings) -> None:
+    for address in host.get_fact(Addresses):
+        if address in settings.docker_subnet:
+            raise PyinfraError(
+                f"{host.name} has the address {address}, which lies in `docker_subnet` = "
+                f"{settings.docker_subnet}: set `docker_subnet` to a network that you do not use."
+            )
+
+
 @deploy("docker")
 def install() -> None:
     settings = load(DockerSettings)
+    _refuse_taken_addresses(settings)
     daemon = "/etc/docker/daemon.json"
     files.present(
         name="Write the engine's settings",

@@ -10,12 +10,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import stat
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from pyinfra.api import FactBase, OperationValueError, QuoteString, StringCommand, operation
+from pyinfra.api import (
+    FactBase,
+    FactProcessError,
+    OperationValueError,
+    QuoteString,
+    StringCommand,
+    operation,
+)
 from pyinfra.context import host
 
 Kind = Literal["file", "directory", "link", "other"]
@@ -83,18 +91,13 @@ def secret(content: str, user: str = "root", group: str = "root", mode: str = "6
 
 def parse_paths(lines: Iterable[str]) -> dict[str, PathState]:
     """The states by path, from the lines that the command of `Paths` prints."""
-    kinds: dict[str, Kind] = {
-        "regular file": "file",
-        "regular empty file": "file",
-        "directory": "directory",
-        "symbolic link": "link",
-    }
     states: dict[str, PathState] = {}
     for line in lines:
         tag, _, rest = line.partition(" ")
         if tag == "stat":
-            kind, mode, user, group, path = rest.split("|", 4)
-            states[path] = PathState(kinds.get(kind, "other"), mode, user, group)
+            bits, user, group, path = rest.split("|", 3)
+            mode = int(bits, 16)
+            states[path] = PathState(_kind(mode), f"{stat.S_IMODE(mode):o}", user, group)
         elif tag == "sum":
             digest, path = rest.split("  ", 1)
             states[path] = replace(states[path], sha256=digest)
@@ -102,6 +105,14 @@ def parse_paths(lines: Iterable[str]) -> dict[str, PathState]:
             path, target = rest.split("|", 1)
             states[path] = replace(states[path], target=target)
     return states
+
+
+def _kind(mode: int) -> Kind:
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "link" if stat.S_ISLNK(mode) else "other"
 
 
 class Paths(FactBase[dict[str, PathState]]):
@@ -113,15 +124,19 @@ class Paths(FactBase[dict[str, PathState]]):
 
     def command(self, paths: list[str]) -> StringCommand:
         quoted = [QuoteString(path) for path in paths]
-        # sha256sum follows links and complains about directories: both are sorted out in `process`
+        # %f and not %F, whose words are in the language of the host. sha256sum follows links and
+        # complains about directories: both are sorted out in `process`.
         return StringCommand(
-            "stat --printf 'stat %F|%a|%U|%G|%n\\n' --", *quoted, "2>/dev/null;",
+            "stat --printf 'stat %f|%U|%G|%n\\n' --", *quoted, "2>/dev/null;",
             "sha256sum --", *quoted, "2>/dev/null | sed 's/^/sum /';",
             "find", *quoted, "-maxdepth 0 -type l -printf 'link %p|%l\\n' 2>/dev/null; true",
         )  # fmt: skip
 
     def process(self, output: list[str]) -> dict[str, PathState]:
-        return parse_paths(output)
+        try:
+            return parse_paths(output)
+        except (ValueError, KeyError) as error:
+            raise FactProcessError(f"unreadable output of stat: {error}") from error
 
 
 def write(path: str, file: File) -> StringCommand:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, QuoteString, StringCommand, operation
+from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
 from pyinfra.context import host
 
 
@@ -33,7 +33,10 @@ class Account(FactBase[AccountState | None]):
         return StringCommand("getent passwd", name, "&& id -Gn", name, "|| true")
 
     def process(self, output: list[str]) -> AccountState | None:
-        return parse_account(output)
+        try:
+            return parse_account(output)
+        except (ValueError, IndexError) as error:
+            raise FactProcessError(f"unreadable output of getent: {error}") from error
 
 
 _NOLOGIN = "/usr/sbin/nologin"

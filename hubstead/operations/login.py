@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase
+from pyinfra.api import FactBase, FactProcessError
 
 
 @dataclass(frozen=True)
@@ -33,4 +33,10 @@ class Login(FactBase[LoginState]):
         )
 
     def process(self, output: list[str]) -> LoginState:
-        return parse_login(output)
+        try:
+            return parse_login(output)
+        except (ValueError, KeyError):
+            raise FactProcessError(
+                f"the login shell printed {output[0]!r}: its start-up files (~/.bashrc) must print "
+                "nothing when it runs a command"
+            ) from None

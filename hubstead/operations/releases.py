@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyinfra.api import FactBase, QuoteString, StringCommand, operation
+from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
 from pyinfra.context import host
 
 from hubstead.operations.files import link
@@ -81,7 +81,10 @@ class Releases(FactBase[ReleaseState]):
         )
 
     def process(self, output: list[str]) -> ReleaseState:
-        return parse_releases(output)
+        try:
+            return parse_releases(output)
+        except (ValueError, IndexError) as error:
+            raise FactProcessError(f"unreadable list of releases: {error}") from error
 
 
 def release_name(lock_text: str, python: str, wheels: Sequence[Wheel]) -> str:

@@ -1,0 +1,150 @@
+"""Roles and databases: the statements, and that no password leaves in clear."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+from pyinfra.api import FactProcessError, OperationValueError
+
+from hubstead.operations.postgres import (
+    Cluster,
+    ClusterState,
+    DatabaseState,
+    RoleState,
+    database,
+    login_role,
+    scram_verifier,
+    verifies,
+)
+from tests.unit.operations.support import Command, commands
+
+PASSWORD = "pencil"
+VERIFIER = scram_verifier(PASSWORD, b"sixteen bytes ok")
+ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+PSQL = "runuser -u postgres -- psql -Xq -d postgres -v ON_ERROR_STOP=1 -f -"
+
+
+def for_role(state: RoleState | None) -> list[Command]:
+    roles = {"hub": state} if state else {}
+    return commands(login_role, {Cluster: ClusterState(roles)}, role="hub", password=PASSWORD)
+
+
+def for_database(state: DatabaseState | None, connect: tuple[str, ...] = ()) -> list[str]:
+    facts = {Cluster: ClusterState({}, {"hub": state} if state else {})}
+    sent = commands(database, facts, database="hub", owner="owner", connect=connect)
+    assert {command.line for command in sent} <= {PSQL}
+    return [command.stdin or "" for command in sent]
+
+
+def test_a_role_as_it_should_be_is_left_alone() -> None:
+    assert for_role(RoleState(login=True, elevated=False, verifier=VERIFIER)) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "verb"),
+    [
+        (None, "CREATE"),
+        (RoleState(login=True, elevated=False, verifier=None), "ALTER"),
+        (RoleState(True, False, scram_verifier("another", b"sixteen bytes ok")), "ALTER"),
+        (RoleState(True, False, "md5c2b1f0d640e5cb31f92ca320f60c1853"), "ALTER"),
+    ],
+)
+def test_a_password_is_set_as_a_verifier(state: RoleState | None, verb: str) -> None:
+    (command,) = for_role(state)
+    assert command.line == PSQL
+    assert command.stdin is not None
+    start = f'{verb} ROLE "hub" {ATTRIBUTES} PASSWORD \'SCRAM-SHA-256$4096:'
+    assert command.stdin.startswith(start)
+    assert PASSWORD not in command.stdin
+    assert verifies(PASSWORD, command.stdin.split("'")[1])
+
+
+def test_two_verifiers_of_one_password_differ() -> None:
+    (first,), (second,) = for_role(None), for_role(None)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "state", [RoleState(login=False, elevated=False, verifier=VERIFIER),
+              RoleState(login=True, elevated=True, verifier=VERIFIER)],
+)  # fmt: skip
+def test_attributes_are_mended_without_touching_the_password(state: RoleState) -> None:
+    (command,) = for_role(state)
+    assert command.stdin == f'ALTER ROLE "hub" {ATTRIBUTES};'
+
+
+def test_a_database_is_closed_as_soon_as_it_is_there() -> None:
+    assert for_database(None, connect=("reader",)) == [
+        """CREATE DATABASE "hub" OWNER "owner" TEMPLATE template0 ENCODING 'UTF8';""",
+        'REVOKE ALL ON DATABASE "hub" FROM PUBLIC;',
+        'GRANT CONNECT ON DATABASE "hub" TO "reader";',
+    ]
+
+
+def test_a_database_as_it_should_be_is_left_alone() -> None:
+    assert for_database(DatabaseState("owner", frozenset({"reader"})), ("reader",)) == []
+
+
+def test_rights_and_owner_that_drifted_are_mended() -> None:
+    assert for_database(DatabaseState("eve", frozenset({"PUBLIC", "eve"})), ("reader",)) == [
+        'ALTER DATABASE "hub" OWNER TO "owner";',
+        'REVOKE ALL ON DATABASE "hub" FROM PUBLIC;',
+        'REVOKE ALL ON DATABASE "hub" FROM "eve";',
+        'GRANT CONNECT ON DATABASE "hub" TO "reader";',
+    ]
+
+
+@pytest.mark.parametrize("name", ['hub"; DROP DATABASE x; --', "Hub", "", "a" * 64])
+def test_a_name_that_is_not_plain_is_refused(name: str) -> None:
+    with pytest.raises(OperationValueError, match="no plain PostgreSQL name"):
+        commands(login_role, {Cluster: ClusterState()}, role=name, password=PASSWORD)
+
+
+def test_the_example_of_the_standard() -> None:
+    """RFC 7677, section 3: the proof and the signature there are made from these keys."""
+    salt = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
+    stored, server = scram_verifier("pencil", salt).rsplit("$", 1)[1].split(":")
+    message = (
+        b"n=user,r=rOprNGfwEbeRWgbNEkqO,"
+        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,"
+        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    )
+    signature = hmac.digest(base64.b64decode(server), message, "sha256")
+    assert base64.b64encode(signature).decode() == "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+    proof = base64.b64decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+    stored_key = base64.b64decode(stored)
+    signature = hmac.digest(stored_key, message, "sha256")
+    client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
+    assert hashlib.sha256(client_key).digest() == stored_key
+
+
+@pytest.mark.parametrize(
+    "verifier", [None, "", "md5abc", "SCRAM-SHA-256$x", VERIFIER[:-4] + "AAA="]
+)
+def test_what_is_no_verifier_of_it_does_not_verify(verifier: str | None) -> None:
+    assert not verifies(PASSWORD, verifier)
+
+
+def test_a_cluster_is_read_from_the_answer() -> None:
+    answer = [
+        '{"roles" : { "postgres" : {"login" : true, "verifier" : null, "elevated" : true}, "hub" :'
+        ' {"login" : true, "verifier" : "' + VERIFIER + '", "elevated" : false} }, "databases" : {'
+        ' "postgres" : {"owner" : "postgres", "connect" : ["PUBLIC"]}, "hub" : {"owner" : "hub",'
+        ' "connect" : []} }}'
+    ]
+    assert Cluster().process(answer) == ClusterState(
+        {"postgres": RoleState(True, True, None), "hub": RoleState(True, False, VERIFIER)},
+        {
+            "postgres": DatabaseState("postgres", frozenset({"PUBLIC"})),
+            "hub": DatabaseState("hub", frozenset()),
+        },
+    )
+
+
+def test_no_answer_is_an_empty_cluster_and_a_strange_one_an_error() -> None:
+    assert Cluster().process([""]) == ClusterState()
+    with pytest.raises(FactProcessError):
+        Cluster().process(["psql: error"])

@@ -1,0 +1,159 @@
+"""Units, packages, accounts, certificates, users: what is settled is left alone, and parsing."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from typing import Any
+
+import pytest
+from pyinfra.api import FactBase, FactProcessError
+
+from hubstead.operations import certificates, checks, internal_ca, units, users_table
+from hubstead.operations.accounts import Account, AccountState, parse_account, system_user
+from hubstead.operations.addresses import Addresses, SshConnection
+from hubstead.operations.docker import Images, ImagesState, Network, parse_images
+from hubstead.operations.files import Paths
+from hubstead.operations.login import Login
+from hubstead.operations.machine import Machine, MachineState, parse_machine
+from hubstead.operations.packages import Packages, PackagesState, installed, parse_packages
+from hubstead.operations.releases import Releases
+from hubstead.operations.units import Unit, UnitState
+from tests.unit.operations.support import Command, ask, commands, lines
+
+RUNNING = UnitState(loaded=True, active=True, enabled=True, started=100, changed=101, inputs=99)
+
+
+@pytest.mark.parametrize(
+    ("operation", "facts", "arguments"),
+    [
+        (units.running, {Unit: RUNNING}, {"unit": "hub.service", "inputs": ["/etc/hub"]}),
+        (units.stopped, {Unit: UnitState()}, {"unit": "hub.service"}),
+        (units.stopped, {Unit: UnitState(loaded=True)}, {"unit": "hub.service"}),
+        (installed, {Packages: PackagesState(frozenset({"curl"}))}, {"packages": ["curl"]}),
+        (
+            system_user,
+            {Account: AccountState("/home", "/usr/sbin/nologin", frozenset({"hub", "docker"}))},
+            {"user": "hub", "home": "/home", "groups": ["docker"]},
+        ),
+        (certificates.trusted, {certificates.TrustIsStale: False}, {}),
+        (internal_ca.issued, {internal_ca.CertificateIsValid: True}, {}),
+        (users_table.migrated, {users_table.Changes: []}, {}),
+        (users_table.declared, {users_table.Changes: []}, {"people": [{"username": "ada"}]}),
+    ],
+)  # fmt: skip
+def test_what_is_settled_is_left_alone(
+    operation: Any, facts: dict[type[FactBase[Any]], Any], arguments: dict[str, Any]
+) -> None:
+    assert lines(operation, facts, **arguments) == []
+
+
+def test_a_stale_bundle_and_a_bad_certificate_are_renewed() -> None:
+    assert lines(certificates.trusted, {certificates.TrustIsStale: True}) == [
+        "update-ca-certificates --fresh >/dev/null && touch /etc/ssl/certs/ca-certificates.crt"
+    ]
+    assert lines(internal_ca.issued, {internal_ca.CertificateIsValid: False}) == [
+        "/usr/local/lib/hubstead/internal-certificate"
+    ]
+
+
+def test_only_missing_packages_are_asked_for() -> None:
+    state = PackagesState(frozenset({"curl"}))
+    (line,) = lines(installed, {Packages: state}, packages=["curl", "g++", "openssl"])
+    assert line.endswith(" sh g++ openssl")
+
+
+def test_an_interrupted_dpkg_is_put_right_though_nothing_is_missing() -> None:
+    state = PackagesState(frozenset({"curl"}), interrupted=True)
+    (line,) = lines(installed, {Packages: state}, packages=["curl"])
+    assert "dpkg --configure -a" in line and line.endswith(" sh")
+
+
+def test_states_of_packages() -> None:
+    """Captured; `rc` is removed with its configuration left, `iU` unpacked, `iHR` broken."""
+    output = ["ii |curl", "hi |held", "rc |gone", "iU |cut", "iHR|broken", "un |never"]
+    assert parse_packages(output) == PackagesState(frozenset({"curl", "held"}))
+    assert parse_packages(["ii |curl", "audit|"]) == PackagesState(frozenset({"curl"}), True)
+
+
+def test_accounts_are_read() -> None:
+    output = ["hub:x:994:994::/var/lib/hub:/usr/sbin/nologin", "hub docker"]
+    state = AccountState("/var/lib/hub", "/usr/sbin/nologin", frozenset({"hub", "docker"}))
+    assert parse_account(output) == state
+    assert ask(Account(), "root").home == "/root"
+    assert ask(Account(), "no-such-user") is None
+
+
+def test_images_are_read() -> None:
+    output = ["tag c000f979df02", "tag <none>", "used hubstead/singleuser:f6f5179c5443"]
+    used = frozenset({"hubstead/singleuser:f6f5179c5443"})
+    assert parse_images(output) == ImagesState(("c000f979df02",), used)
+
+
+def test_the_machine_is_read() -> None:
+    text = (
+        '{"os": "debian", "version": "13", "codename": "trixie", "architecture": "x86_64",'
+        ' "cores": 2, "memory": 24105, "free_disk": 74737, "systemd": true, "bare": false,'
+        ' "listeners": {"22": ["sshd"], "80": ["traefik"]}}'
+    )
+    state = parse_machine(text)
+    assert state.listeners == {22: ["sshd"], 80: ["traefik"]}
+    assert (state.os, state.version, state.bare) == ("debian", "13", False)
+
+
+def test_a_listener_of_this_machine_is_found_by_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        state: MachineState = ask(Machine())
+        names = state.listeners[server.getsockname()[1]]
+    assert names and "another process" not in names
+    assert state.memory > 100 and state.cores >= 1
+
+
+@pytest.mark.parametrize(
+    ("fact", "output"),
+    [
+        (Account(), ["root"]),
+        (Addresses(), ["not json"]),
+        (SshConnection(), ["not four words"]),
+        (Images(), ["Cannot connect to the Docker daemon"]),
+        (Network(), ['[{"Name": "hubstead"}]']),
+        (Paths(), ["stat words"]),
+        (Login(), ["Welcome to the cluster!"]),
+        (Machine(), ["Traceback"]),
+        (Releases(), ["complete soon"]),
+        (Unit(), ["input=never"]),
+        (users_table.Changes(), ["{}"]),
+    ],
+)
+def test_an_unreadable_answer_stops_its_host_alone(fact: FactBase[Any], output: list[str]) -> None:
+    """pyinfra stops every host, with a traceback, for any other exception of a fact."""
+    with pytest.raises(FactProcessError):
+        fact.process(output)
+
+
+def test_a_talkative_shell_is_named() -> None:
+    with pytest.raises(FactProcessError, match=r"printed 'Welcome!': .*bashrc.* must print"):
+        Login().process(["Welcome!"])
+
+
+def test_people_are_declared_in_one_canonical_way() -> None:
+    """So that the question whether they changed is asked in the same words in every run."""
+    people = [{"username": "o'hara", "admin": False, "enabled": True}]
+    (line,) = lines(users_table.declared, {users_table.Changes: ["create"]}, people=people)
+    words = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert words[:3] == ["/usr/local/bin/hub-users", "declare", "--json"]
+    assert json.loads(words[3]) == people
+
+
+@pytest.mark.parametrize(("script", "passes"), [("true", True), ("echo no; false", False)])
+def test_a_check_tells_why_it_fails(script: str, passes: bool) -> None:
+    reason = ask(checks.Failure(), script, 1)
+    assert reason == (None if passes else "no")
+
+
+def test_a_command_of_a_unit_that_fails_shows_the_last_words_of_the_unit() -> None:
+    restart: Command = commands(units.running, {Unit: UnitState()}, unit="hub.service")[-1]
+    assert "journalctl" in restart.line and restart.line.endswith(" sh restart hub.service")

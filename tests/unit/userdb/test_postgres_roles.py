@@ -1,0 +1,93 @@
+"""The operations on roles and databases, against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import psycopg
+import pytest
+
+from hubstead.operations import postgres
+from hubstead.operations.postgres import ClusterState, database, login_role, scram_verifier
+from tests.unit.operations.support import commands
+
+from .conftest import Cluster
+
+NAMES = ("op_owner", "op_reader", "op_stranger")
+
+
+def state(cluster: Cluster) -> ClusterState:
+    """What the fact would say."""
+    with cluster.superuser("postgres") as connection:
+        row = connection.execute(postgres._QUERY).fetchone()
+    assert row
+    return postgres.parse_cluster(json.dumps(row[0]))
+
+
+def converge(cluster: Cluster, operation: object, **arguments: object) -> int:
+    """Carry an operation out; returns how many statements it took."""
+    sent = commands(operation, {postgres.Cluster: state(cluster)}, **arguments)
+    with cluster.superuser("postgres") as connection:
+        for command in sent:
+            connection.execute(command.stdin or "")
+    return len(sent)
+
+
+@pytest.fixture(autouse=True)
+def clean(cluster: Cluster) -> None:
+    with cluster.superuser("postgres") as connection:
+        connection.execute("DROP DATABASE IF EXISTS op_data")
+        for name in NAMES:
+            connection.execute(f"DROP ROLE IF EXISTS {name}")
+
+
+@pytest.mark.parametrize("password", ["pencil", "0" * 64, "it's \\ odd\"; --"])
+def test_one_logs_in_with_the_password_and_no_other(cluster: Cluster, password: str) -> None:
+    assert converge(cluster, login_role, role="op_owner", password=password) == 1
+    with psycopg.connect(cluster.dsn("op_owner", password, "postgres")) as connection:
+        assert connection.pgconn.used_password
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(cluster.dsn("op_owner", password + "x", "postgres"))
+    assert converge(cluster, login_role, role="op_owner", password=password) == 0
+
+
+def test_the_verifier_of_the_server_is_ours(cluster: Cluster) -> None:
+    """A password that the server itself hashed is known again, and the strings are the same."""
+    with cluster.superuser("postgres") as connection:
+        connection.execute("CREATE ROLE op_owner LOGIN PASSWORD 'pencil'")
+    stored = state(cluster).roles["op_owner"].verifier
+    assert stored
+    salt = stored.split("$")[1].split(":")[1]
+    assert scram_verifier("pencil", base64.b64decode(salt)) == stored
+    assert converge(cluster, login_role, role="op_owner", password="pencil") == 0
+
+
+@pytest.mark.parametrize("drift", ["SUPERUSER", "CREATEDB", "NOLOGIN", "BYPASSRLS", "PASSWORD 'x'"])
+def test_drift_of_a_role_is_mended_once(cluster: Cluster, drift: str) -> None:
+    converge(cluster, login_role, role="op_owner", password="pencil")
+    with cluster.superuser("postgres") as connection:
+        connection.execute(f"ALTER ROLE op_owner {drift}")
+    assert converge(cluster, login_role, role="op_owner", password="pencil") == 1
+    assert converge(cluster, login_role, role="op_owner", password="pencil") == 0
+
+
+def test_only_the_named_connect_to_a_database(cluster: Cluster) -> None:
+    for name in NAMES:
+        converge(cluster, login_role, role=name, password="pencil")
+    arguments = {"database": "op_data", "owner": "op_owner", "connect": ["op_reader"]}
+    assert converge(cluster, database, **arguments) == 3
+    assert converge(cluster, database, **arguments) == 0
+    for name in ("op_owner", "op_reader"):
+        psycopg.connect(cluster.dsn(name, "pencil", "op_data")).close()
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        psycopg.connect(cluster.dsn("op_stranger", "pencil", "op_data"))
+
+    with cluster.superuser("postgres") as connection:
+        connection.execute("GRANT CONNECT ON DATABASE op_data TO op_stranger, PUBLIC")
+        connection.execute("ALTER DATABASE op_data OWNER TO op_reader")
+    assert converge(cluster, database, **arguments) > 0
+    assert converge(cluster, database, **arguments) == 0
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        psycopg.connect(cluster.dsn("op_stranger", "pencil", "op_data"))
+    psycopg.connect(cluster.dsn("op_reader", "pencil", "op_data")).close()

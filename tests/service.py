@@ -125,7 +125,7 @@ class Service:
         self.sudo(f"useradd --create-home --shell /bin/sh {STRANGER}; {watch}")
         everything = ("-vvv", "--diff", "deploys/all.py")
         first = self.run(*everything)
-        assert first.status == 0, first.output
+        assert first.status == 0, first.end
         units = self.units()
         second = self.run(*everything)
         self.sudo("systemctl stop watch")

@@ -31,6 +31,11 @@ class Run:
     planned: list[str]
     operations: int
 
+    @property
+    def end(self) -> str:
+        """The last lines of the output: why it failed."""
+        return "\n".join(self.output.splitlines()[-40:])
+
 
 def command(inventory: str | Path, *arguments: str) -> list[str]:
     """The command line that deploys to lab hosts, without a question and with a JSON report."""

@@ -11,7 +11,7 @@ SCRIPTS = sorted(path.name for path in (PROJECT / "deploys").glob("*.py"))
 
 
 def test_a_plan_for_a_bare_host_lists_the_work_and_touches_nothing(story: Story) -> None:
-    assert story.plan.status == 0, story.plan.output
+    assert story.plan.status == 0, story.plan.end
     # that sshd, which runs already, has to read a file again shows once the file is there
     assert set(story.first.changed) - set(story.plan.planned) == {"base | Run sshd with them"}
     before, after = story.before_plan.splitlines(), story.after_plan.splitlines()
@@ -47,5 +47,5 @@ def test_each_script_alone_changes_nothing(service: Service, script: str) -> Non
     before = service.units()
     for _ in range(2):
         run = service.run(f"deploys/{script}")
-        assert (run.status, run.changed) == (0, []), run.output
+        assert (run.status, run.changed) == (0, []), run.end
     assert service.units() == before

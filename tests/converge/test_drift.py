@@ -1,0 +1,109 @@
+"""Someone changes the host by hand: the next run mends exactly that, and the service works."""
+
+import pytest
+
+from tests.service import Service
+
+pytestmark = pytest.mark.slow
+
+HUB_CONFIGURATION = "/etc/jupyterhub/jupyterhub_config.py"
+POSTGRES_CONFIGURATION = "/etc/postgresql/*/main/conf.d/hubstead.conf"
+
+
+def sql(statement: str, database: str = "postgres") -> str:
+    return (
+        f"cd / && runuser -u postgres -- psql -q -v ON_ERROR_STOP=1 -d {database} -c '{statement}'"
+    )
+
+
+DRIFTS = {
+    "modes": (
+        [
+            f"chmod 666 {HUB_CONFIGURATION}",
+            "chmod 777 /etc/jupyterhub/conf.d",
+            "chmod 644 /etc/hubstead/userdb/owner.dsn",
+        ],
+        ["userdb | Put hub-users on the path", "jupyterhub | Write the Hub's configuration"],
+    ),
+    "owners": (
+        ["chown mallory /etc/jupyterhub/credentials/users", "chgrp root /etc/traefik"],
+        ["traefik | Write Traefik's configuration", "jupyterhub | Write the Hub's configuration"],
+    ),
+    "a setting of the Hub": (
+        [f"sed -i 's/mem_limit = .*/mem_limit = \"64M\"/' {HUB_CONFIGURATION}"],
+        ["jupyterhub | Write the Hub's configuration", "jupyterhub | Run JupyterHub"],
+    ),
+    "a setting of PostgreSQL that is in force": (
+        [
+            f"sed -i 's/^max_connections.*/max_connections = 21/' {POSTGRES_CONFIGURATION}",
+            "systemctl restart postgresql@*",
+        ],
+        ["postgres | Write its settings and access rules", "postgres | Run PostgreSQL"],
+    ),
+    "a unit's file": (
+        ["systemctl stop jupyterhub", "rm /etc/systemd/system/jupyterhub.service"],
+        ["jupyterhub | Write the Hub's configuration", "jupyterhub | Run JupyterHub"],
+    ),
+    "stopped units": (
+        [
+            "systemctl stop traefik postgresql@*",
+            "systemctl kill -s KILL docker",
+            "systemctl stop docker.socket docker",
+        ],
+        ["postgres | Run PostgreSQL", "docker | Run Docker", "traefik | Run Traefik"],
+    ),
+    "disabled units": (
+        ["systemctl -q disable traefik jupyterhub"],
+        ["traefik | Run Traefik", "jupyterhub | Run JupyterHub"],
+    ),
+    "a chain": (
+        [
+            "iptables -D INPUT -j HUBSTEAD-INPUT",
+            "iptables -F HUBSTEAD-INPUT",
+            "iptables -X HUBSTEAD-INPUT",
+        ],
+        ["firewall | Enforce the firewall's rules"],
+    ),
+    "rights in the database": (
+        [
+            sql("ALTER ROLE jupyterhub SUPERUSER"),
+            sql("ALTER ROLE userdb_reader PASSWORD $$known$$"),
+            sql("GRANT CONNECT ON DATABASE userdb TO PUBLIC"),
+            sql("REVOKE SELECT ON users FROM userdb_reader", "userdb"),
+            "hub-users admin admin --revoke --force",
+        ],
+        [
+            "postgres | Create the Hub's role",
+            "postgres | Create the reader of the users table",
+            "postgres | Create the database of the users table",
+            "userdb | Create the users table",
+            "userdb | Declare the people of the settings",
+        ],
+    ),
+    "a release in use": (
+        ["rm /opt/hubstead/hub/current"],
+        ["jupyterhub | Build the release of JupyterHub", "jupyterhub | Run JupyterHub"],
+    ),
+    "a certificate of somebody else's": (
+        [
+            "cd /etc/hubstead/tls",
+            "openssl x509 -in fullchain.pem -signkey key.pem -out /tmp/other.pem 2>/dev/null",
+            "mv /tmp/other.pem fullchain.pem",
+        ],
+        ["traefik | Issue the certificate"],
+    ),
+}
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_drift_is_mended(service: Service, drift: str) -> None:
+    changes, mended = DRIFTS[drift]
+    service.sudo(" && ".join(changes))
+    run = service.run()
+    assert (run.status, run.changed) == (0, mended), run.end
+    service.check_works()
+
+
+def test_after_all_that_nothing_is_left_to_do(service: Service) -> None:
+    run = service.run()
+    assert (run.status, run.changed) == (0, []), run.end

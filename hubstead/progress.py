@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Generator
@@ -33,7 +34,9 @@ class _Progress(BaseStateCallback):
     def operation_end(state: State, op_hash: str) -> None:
         if op_hash == state.get_op_order()[-1] and not state.failed_hosts and _summary:
             lines = "\n".join(f"    {line}" for line in _summary)
-            print(f"\n==> Done in {_elapsed()}\n{lines}\n", file=sys.stderr)
+            text = f"\n==> Done in {_elapsed()}\n{lines}"
+            # the last thing that a person reads comes after pyinfra's table of all operations
+            atexit.register(print, text, file=sys.stderr)
 
 
 @operation()

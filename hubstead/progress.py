@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
 import time
 from collections.abc import Generator
 
 from pyinfra.api import operation
+from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.context import ctx_state, host
 
 _TIER = "Tier: "
 _started = time.monotonic()
 _summary: dict[str, None] = {}
+_finished: list[str] = []
 
 
 def _elapsed() -> str:
@@ -32,11 +33,16 @@ class _Progress(BaseStateCallback):
 
     @staticmethod
     def operation_end(state: State, op_hash: str) -> None:
-        if op_hash == state.get_op_order()[-1] and not state.failed_hosts and _summary:
+        if op_hash == state.get_op_order()[-1] and not state.failed_hosts:
+            _finished.append(_elapsed())
+
+    @staticmethod
+    def host_disconnect(state: State, host: Host) -> None:
+        # pyinfra disconnects after its table of all operations, which fills a screen
+        if _finished and _summary:
             lines = "\n".join(f"    {line}" for line in _summary)
-            text = f"\n==> Done in {_elapsed()}\n{lines}"
-            # the last thing that a person reads comes after pyinfra's table of all operations
-            atexit.register(print, text, file=sys.stderr)
+            print(f"\n==> Done in {_finished[-1]}\n{lines}", file=sys.stderr)
+            _finished.clear()
 
 
 @operation()

@@ -31,11 +31,11 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 @dataclass(frozen=True)
 class RoleState:
-    """A role; `verifier` is its stored password. `elevated`: it may do more than log in."""
+    """A role; `fingerprint` tells its stored password. `elevated`: it may do more than log in."""
 
     login: bool
     elevated: bool
-    verifier: str | None
+    fingerprint: str | None
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,14 @@ class ClusterState:
     databases: dict[str, DatabaseState] = field(default_factory=dict)
 
 
+# What a fact reads is printed by `pyinfra -vvv`: of a verifier a digest, never its keys.
 _QUERY = """
 SELECT json_build_object(
   'roles', (SELECT json_object_agg(rolname, json_build_object(
-      'login', rolcanlogin, 'verifier', rolpassword,
+      'login', rolcanlogin,
+      'fingerprint', CASE WHEN rolpassword LIKE 'SCRAM-SHA-256$%' THEN
+        split_part(rolpassword, '$', 1) || '$' || split_part(rolpassword, '$', 2) || '$'
+        || encode(sha256(convert_to(rolpassword, 'UTF8')), 'hex') END,
       'elevated', rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls))
     FROM pg_authid WHERE rolname !~ '^pg_'),
   'databases', (SELECT json_object_agg(datname, json_build_object(
@@ -115,13 +119,19 @@ def scram_verifier(password: str, salt: bytes, iterations: int = _ITERATIONS) ->
     return f"SCRAM-SHA-256${iterations}:{salt_text}${stored_text}:{server_text}"
 
 
-def verifies(password: str, verifier: str | None) -> bool:
-    """Whether a stored verifier is one of this password."""
-    match = re.fullmatch(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$.*", verifier or "")
+def fingerprint(verifier: str) -> str:
+    """A verifier with a digest of it in the place of its keys, as `Cluster` reads it."""
+    scheme, salt, _ = verifier.split("$")
+    return "$".join([scheme, salt, hashlib.sha256(verifier.encode()).hexdigest()])
+
+
+def verifies(password: str, stored: str | None) -> bool:
+    """Whether a stored password, known by its fingerprint, is this one."""
+    match = re.fullmatch(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$[0-9a-f]{64}", stored or "")
     if not match:
         return False
     again = scram_verifier(password, base64.b64decode(match[2]), int(match[1]))
-    return hmac.compare_digest(again, verifier or "")
+    return hmac.compare_digest(fingerprint(again), stored or "")
 
 
 def _identifier(name: str) -> str:
@@ -147,7 +157,7 @@ def login_role(role: str, password: str) -> Generator[StringCommand]:
     name = _identifier(role)
     state = host.get_fact(Cluster).roles.get(role)
     attributes = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-    if state is None or not verifies(password, state.verifier):
+    if state is None or not verifies(password, state.fingerprint):
         verb = "CREATE" if state is None else "ALTER"
         verifier = scram_verifier(password, secrets.token_bytes(16))
         yield _sql(f"{verb} ROLE {name} {attributes} PASSWORD '{verifier}'")

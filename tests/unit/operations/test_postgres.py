@@ -15,6 +15,7 @@ from hubstead.operations.postgres import (
     DatabaseState,
     RoleState,
     database,
+    fingerprint,
     login_role,
     scram_verifier,
     verifies,
@@ -22,7 +23,7 @@ from hubstead.operations.postgres import (
 from tests.unit.operations.support import Command, commands
 
 PASSWORD = "pencil"
-VERIFIER = scram_verifier(PASSWORD, b"sixteen bytes ok")
+STORED = fingerprint(scram_verifier(PASSWORD, b"sixteen bytes ok"))
 ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 PSQL = "runuser -u postgres -- psql -Xq -d postgres -v ON_ERROR_STOP=1 -f -"
 
@@ -40,15 +41,18 @@ def for_database(state: DatabaseState | None, connect: tuple[str, ...] = ()) -> 
 
 
 def test_a_role_as_it_should_be_is_left_alone() -> None:
-    assert for_role(RoleState(login=True, elevated=False, verifier=VERIFIER)) == []
+    assert for_role(RoleState(login=True, elevated=False, fingerprint=STORED)) == []
 
 
 @pytest.mark.parametrize(
     ("state", "verb"),
     [
         (None, "CREATE"),
-        (RoleState(login=True, elevated=False, verifier=None), "ALTER"),
-        (RoleState(True, False, scram_verifier("another", b"sixteen bytes ok")), "ALTER"),
+        (RoleState(login=True, elevated=False, fingerprint=None), "ALTER"),
+        (
+            RoleState(True, False, fingerprint(scram_verifier("another", b"sixteen bytes ok"))),
+            "ALTER",
+        ),
         (RoleState(True, False, "md5c2b1f0d640e5cb31f92ca320f60c1853"), "ALTER"),
     ],
 )
@@ -59,7 +63,7 @@ def test_a_password_is_set_as_a_verifier(state: RoleState | None, verb: str) -> 
     start = f'{verb} ROLE "hub" {ATTRIBUTES} PASSWORD \'SCRAM-SHA-256$4096:'
     assert command.stdin.startswith(start)
     assert PASSWORD not in command.stdin
-    assert verifies(PASSWORD, command.stdin.split("'")[1])
+    assert verifies(PASSWORD, fingerprint(command.stdin.split("'")[1]))
 
 
 def test_two_verifiers_of_one_password_differ() -> None:
@@ -68,8 +72,8 @@ def test_two_verifiers_of_one_password_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [RoleState(login=False, elevated=False, verifier=VERIFIER),
-              RoleState(login=True, elevated=True, verifier=VERIFIER)],
+    "state", [RoleState(login=False, elevated=False, fingerprint=STORED),
+              RoleState(login=True, elevated=True, fingerprint=STORED)],
 )  # fmt: skip
 def test_attributes_are_mended_without_touching_the_password(state: RoleState) -> None:
     (command,) = for_role(state)
@@ -122,21 +126,23 @@ def test_the_example_of_the_standard() -> None:
 
 
 @pytest.mark.parametrize(
-    "verifier", [None, "", "md5abc", "SCRAM-SHA-256$x", VERIFIER[:-4] + "AAA="]
+    "stored",
+    [None, "", "md5abc", "SCRAM-SHA-256$x", STORED[:-4] + "0000", STORED.replace("4096", "4097")],
 )
-def test_what_is_no_verifier_of_it_does_not_verify(verifier: str | None) -> None:
-    assert not verifies(PASSWORD, verifier)
+def test_what_is_no_fingerprint_of_it_does_not_verify(stored: str | None) -> None:
+    assert not verifies(PASSWORD, stored)
 
 
 def test_a_cluster_is_read_from_the_answer() -> None:
     answer = [
-        '{"roles" : { "postgres" : {"login" : true, "verifier" : null, "elevated" : true}, "hub" :'
-        ' {"login" : true, "verifier" : "' + VERIFIER + '", "elevated" : false} }, "databases" : {'
+        '{"roles" : { "postgres" : {"login" : true, "fingerprint" : null, "elevated" : true},'
+        ' "hub" : {"login" : true, "fingerprint" : "' + STORED + '", "elevated" : false} },'
+        ' "databases" : {'
         ' "postgres" : {"owner" : "postgres", "connect" : ["PUBLIC"]}, "hub" : {"owner" : "hub",'
         ' "connect" : []} }}'
     ]
     assert Cluster().process(answer) == ClusterState(
-        {"postgres": RoleState(True, True, None), "hub": RoleState(True, False, VERIFIER)},
+        {"postgres": RoleState(True, True, None), "hub": RoleState(True, False, STORED)},
         {
             "postgres": DatabaseState("postgres", frozenset({"PUBLIC"})),
             "hub": DatabaseState("hub", frozenset()),

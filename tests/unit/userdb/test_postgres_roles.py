@@ -9,7 +9,13 @@ import psycopg
 import pytest
 
 from hubstead.operations import postgres
-from hubstead.operations.postgres import ClusterState, database, login_role, scram_verifier
+from hubstead.operations.postgres import (
+    ClusterState,
+    database,
+    fingerprint,
+    login_role,
+    scram_verifier,
+)
 from tests.unit.operations.support import commands
 
 from .conftest import Cluster
@@ -56,10 +62,12 @@ def test_the_verifier_of_the_server_is_ours(cluster: Cluster) -> None:
     """A password that the server itself hashed is known again, and the strings are the same."""
     with cluster.superuser("postgres") as connection:
         connection.execute("CREATE ROLE op_owner LOGIN PASSWORD 'pencil'")
-    stored = state(cluster).roles["op_owner"].verifier
-    assert stored
+        row = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = 'op_owner'")
+        ((stored,),) = row.fetchall()
     salt = stored.split("$")[1].split(":")[1]
     assert scram_verifier("pencil", base64.b64decode(salt)) == stored
+    assert state(cluster).roles["op_owner"].fingerprint == fingerprint(stored)
+    assert stored.rpartition("$")[2] not in repr(state(cluster))
     assert converge(cluster, login_role, role="op_owner", password="pencil") == 0
 
 

@@ -108,7 +108,10 @@ uv=/opt/hubstead/uv/current/bin/uv
 "$uv" pip install --quiet --python "$release/bin/python" --require-hashes --compile-bytecode \\
     --requirements "$root/tmp/requirements.txt"
 """
-_COMPLETE = 'set -eu; touch "$1/.complete"; sync -f "$1/.complete"; rm -rf "$2/tmp"'
+# uv leaves a lock in the virtualenv that everybody may write
+_COMPLETE = (
+    'set -eu; rm -f "$1/.lock"; touch "$1/.complete"; sync -f "$1/.complete"; rm -rf "$2/tmp"'
+)
 
 
 def _upload(path: str, data: bytes) -> StringCommand:

@@ -8,13 +8,13 @@ from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
 
 from hubstead import secrets, wheels
-from hubstead.operations import accounts, files, releases, units
+from hubstead.operations import accounts, files, units
 from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import docker, traefik
-from hubstead.roles.base import build_env, refuse_taken_ports
+from hubstead.roles.base import refuse_taken_ports
 from hubstead.roles.postgres import conninfo, database_url
-from hubstead.roles.python import PythonSettings
+from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
 
 USER = traefik.HUB_USER
@@ -77,7 +77,7 @@ class HubSettings(Settings):
 
 @deploy("jupyterhub")
 def jupyterhub() -> None:
-    settings, python = load(HubSettings), load(PythonSettings)
+    settings = load(HubSettings)
     network = load(docker.DockerSettings)
     refuse_taken_ports("jupyterhub", {"hub_api_port": settings.hub_api_port})
     configuration, unit = (
@@ -99,15 +99,7 @@ def jupyterhub() -> None:
         home="/var/lib/jupyterhub",
         groups=["docker"],
     )
-    releases.current(
-        name="Build the release of JupyterHub",
-        component="hub",
-        lock_text=releases.lock("hub"),
-        python=python.python_interpreter,
-        wheels=[wheels.userdb()],
-        keep=python.python_keep_releases,
-        env=build_env(),
-    )
+    release(name="Build the release of JupyterHub", component="hub", wheels=[wheels.userdb()])
     files.present(
         name="Write the Hub's configuration",
         entries={

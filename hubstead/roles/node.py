@@ -7,22 +7,15 @@ from pyinfra.api.deploy import deploy
 from hubstead.operations import files, releases
 from hubstead.operations.certificates import BUNDLE
 from hubstead.render import render
-from hubstead.roles.base import BaseSettings, build_env
-from hubstead.roles.python import PythonSettings
+from hubstead.roles.base import BaseSettings
+from hubstead.roles.python import release
 from hubstead.settings import load
 
 
 @deploy("node")
 def node() -> None:
-    settings, python = load(BaseSettings), load(PythonSettings)
-    releases.current(
-        name="Build the release of Node.js",
-        component="node",
-        lock_text=releases.lock("node"),
-        python=python.python_interpreter,
-        keep=python.python_keep_releases,
-        env=build_env(),
-    )
+    settings = load(BaseSettings)
+    release(name="Build the release of Node.js", component="node")
     files.present(
         name="Put node, npm and npx on the path",
         entries={

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 from pyinfra.api.deploy import deploy
 
@@ -22,6 +24,20 @@ class PythonSettings(Settings):
     )
     python_keep_releases: int = Field(
         3, ge=2, description="How many releases of each component stay on a host."
+    )
+
+
+def release(name: str, component: str, wheels: Sequence[releases.Wheel] = ()) -> None:
+    """Build the release of a component from its lock, as the settings of Python say."""
+    settings = load(PythonSettings)
+    releases.current(
+        name=name,
+        component=component,
+        lock_text=releases.lock(component),
+        python=settings.python_interpreter,
+        wheels=wheels,
+        keep=settings.python_keep_releases,
+        env=build_env(),
     )
 
 

@@ -15,10 +15,10 @@ from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
 
 from hubstead import secrets
-from hubstead.operations import accounts, files, internal_ca, releases, units
+from hubstead.operations import accounts, files, internal_ca, units
 from hubstead.render import render
-from hubstead.roles.base import build_env, refuse_taken_ports
-from hubstead.roles.python import PythonSettings
+from hubstead.roles.base import refuse_taken_ports
+from hubstead.roles.python import release
 from hubstead.settings import Settings, load
 from hubstead.topology import tier_host
 
@@ -96,7 +96,7 @@ def _api_user() -> str:
 
 @deploy("traefik")
 def traefik() -> None:
-    settings, python = load(ProxySettings), load(PythonSettings)
+    settings = load(ProxySettings)
     refuse_taken_ports(
         "traefik",
         {
@@ -117,14 +117,7 @@ def traefik() -> None:
     accounts.system_user(
         name="Create the user jupyterhub", user=HUB_USER, home="/var/lib/jupyterhub"
     )
-    releases.current(
-        name="Build the release of Traefik",
-        component="traefik",
-        lock_text=releases.lock("traefik"),
-        python=python.python_interpreter,
-        keep=python.python_keep_releases,
-        env=build_env(),
-    )
+    release(name="Build the release of Traefik", component="traefik")
     files.present(
         name="Write what issues the certificate",
         entries={

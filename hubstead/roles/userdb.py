@@ -9,11 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pyinfra.api.deploy import deploy
 
 from hubstead import wheels
-from hubstead.operations import files, releases, users_table
+from hubstead.operations import files, users_table
 from hubstead.progress import summarise
-from hubstead.roles.base import build_env
 from hubstead.roles.postgres import conninfo
-from hubstead.roles.python import PythonSettings
+from hubstead.roles.python import release
 from hubstead.settings import Settings, load
 
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
@@ -68,16 +67,8 @@ class UserdbSettings(Settings):
 
 @deploy("userdb")
 def userdb() -> None:
-    settings, python = load(UserdbSettings), load(PythonSettings)
-    releases.current(
-        name="Build the release of hub-users",
-        component="userdb",
-        lock_text=releases.lock("userdb"),
-        python=python.python_interpreter,
-        wheels=[wheels.userdb()],
-        keep=python.python_keep_releases,
-        env=build_env(),
-    )
+    settings = load(UserdbSettings)
+    release(name="Build the release of hub-users", component="userdb", wheels=[wheels.userdb()])
     files.present(
         name="Put hub-users on the path",
         entries={

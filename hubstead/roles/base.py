@@ -204,12 +204,6 @@ def base() -> None:
     files.present(
         name="Write the host's configuration",
         entries={
-            **{
-                f"/usr/local/share/ca-certificates/hubstead-{path.stem}.crt": files.File(
-                    path.read_bytes()
-                )
-                for path in settings.base_ca_certificates
-            },
             "/etc/localtime": files.Link(f"/usr/share/zoneinfo/{settings.base_timezone}"),
             "/etc/timezone": files.File(f"{settings.base_timezone}\n"),
             "/etc/apt/apt.conf.d/20auto-upgrades": files.File(
@@ -224,7 +218,10 @@ def base() -> None:
             "/var/lib/hubstead": files.Directory(),
         },
     )
-    certificates.trusted(name="Trust the organisation's certificates")
+    certificates.trusted(
+        name="Trust the organisation's certificates",
+        authorities={path.stem: path.read_bytes() for path in settings.base_ca_certificates},
+    )
 
     if login.over_ssh:
         sshd = "/etc/ssh/sshd_config.d/10-hubstead.conf"

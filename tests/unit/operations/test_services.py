@@ -13,8 +13,9 @@ from pyinfra.api import FactBase, FactProcessError
 from hubstead.operations import certificates, checks, internal_ca, units, users_table
 from hubstead.operations.accounts import Account, AccountState, parse_account, system_user
 from hubstead.operations.addresses import Addresses, SshConnection
+from hubstead.operations.certificates import Trust, TrustState
 from hubstead.operations.docker import Images, ImagesState, Network, parse_images
-from hubstead.operations.files import Paths
+from hubstead.operations.files import File, Paths
 from hubstead.operations.login import Login
 from hubstead.operations.machine import Machine, MachineState, parse_machine
 from hubstead.operations.packages import Packages, PackagesState, installed, parse_packages
@@ -22,6 +23,7 @@ from hubstead.operations.releases import Releases
 from hubstead.operations.units import Unit, UnitState
 from tests.unit.operations.support import Command, ask, commands, lines
 
+LAB = {"/usr/local/share/ca-certificates/hubstead-lab.crt": File(b"PEM").as_state()}
 RUNNING = UnitState(loaded=True, active=True, enabled=True, started=100, changed=101, inputs=99)
 
 
@@ -37,7 +39,11 @@ RUNNING = UnitState(loaded=True, active=True, enabled=True, started=100, changed
             {Account: AccountState("/home", "/usr/sbin/nologin", frozenset({"hub", "docker"}))},
             {"user": "hub", "home": "/home", "groups": ["docker"]},
         ),
-        (certificates.trusted, {certificates.TrustIsStale: False}, {}),
+        (
+            certificates.trusted,
+            {Trust: TrustState(("/usr/local/share/ca-certificates/hubstead-lab.crt",)), Paths: LAB},
+            {"authorities": {"lab": b"PEM"}},
+        ),
         (internal_ca.issued, {internal_ca.CertificateIsValid: True}, {}),
         (users_table.migrated, {users_table.Changes: []}, {}),
         (users_table.declared, {users_table.Changes: []}, {"people": [{"username": "ada"}]}),
@@ -49,10 +55,26 @@ def test_what_is_settled_is_left_alone(
     assert lines(operation, facts, **arguments) == []
 
 
-def test_a_stale_bundle_and_a_bad_certificate_are_renewed() -> None:
-    assert lines(certificates.trusted, {certificates.TrustIsStale: True}) == [
-        "update-ca-certificates --fresh >/dev/null && touch /etc/ssl/certs/ca-certificates.crt"
-    ]
+UPDATE = "update-ca-certificates --fresh >/dev/null && touch /etc/ssl/certs/ca-certificates.crt"
+
+
+def test_an_authority_is_added_and_one_that_left_the_settings_goes() -> None:
+    """It once stayed trusted for good."""
+    state = TrustState(("/usr/local/share/ca-certificates/hubstead-old.crt",))
+    old = {"/usr/local/share/ca-certificates/hubstead-old.crt": next(iter(LAB.values()))}
+    facts = {Trust: state, Paths: old}
+    write, remove, update = lines(certificates.trusted, facts, authorities={"lab": b"PEM"})
+    assert write.endswith(" sh /usr/local/share/ca-certificates/hubstead-lab.crt root:root 644")
+    assert remove == "rm -rf -- /usr/local/share/ca-certificates/hubstead-old.crt"
+    assert update == UPDATE
+
+
+def test_a_bundle_that_a_cut_run_left_stale_is_made_anew() -> None:
+    facts = {Trust: TrustState(stale=True), Paths: {}}
+    assert lines(certificates.trusted, facts, authorities={}) == [UPDATE]
+
+
+def test_a_bad_certificate_is_renewed() -> None:
     assert lines(internal_ca.issued, {internal_ca.CertificateIsValid: False}) == [
         "/usr/local/lib/hubstead/internal-certificate"
     ]

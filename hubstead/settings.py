@@ -114,6 +114,8 @@ def _explain(
         key = str(item["loc"][0])
         if item["type"] == "extra_forbidden":
             message = "there is no such key"
+        elif item["type"] in ("list_type", "dict_type") and isinstance(item["input"], str):
+            message += "; on the command line it is written as JSON, in quotes"
         elif len(item["loc"]) == 1:
             message += _example(model, key)
         where = "".join(f"[{part!r}]" for part in item["loc"][1:])

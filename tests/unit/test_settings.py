@@ -67,7 +67,7 @@ def test_data_of_the_owner_and_of_other_programs_is_left_alone(data: dict[str, A
         ({"hub_base_url": "jupyter"}, ["`hub_base_url`", '"/jupyter/"']),
         ({"hub_api_port": 80}, ["`hub_api_port` = 80", "greater than or equal to 1024"]),
         ({"hub_spawner": "dockr"}, ["`hub_spawner` = 'dockr'", "'docker'"]),
-        ({"hub_names": "hub.example.org"}, ["`hub_names` = 'hub.example.org'", "a valid list"]),
+        ({"hub_names": "hub.example.org"}, ["`hub_names`", "a valid list", "as JSON"]),
         ({"hub_names": ["https://hub"]}, ["`hub_names`", "not a host name"]),
         ({"hub_users": [{"admn": 1}]}, ["`hub_users[0]['admn']`", "there is no such key"]),
         ({"hub_users": ["Ada"]}, ["`hub_users[0]", "lower-case"]),
@@ -197,7 +197,8 @@ def test_the_command_line_shows_one_paragraph_and_does_nothing(local: Path) -> N
     assert paragraph == (
         "Settings are wrong; no host was touched.\n"
         "  @local: `hub_user` is not a setting: did you mean `hub_users`?\n"
-        "  @local: `hub_names` = 'a b': input should be a valid list"
+        "  @local: `hub_names` = 'a b': input should be a valid list;"
+        " on the command line it is written as JSON, in quotes"
     )
 
 

@@ -11,6 +11,8 @@ from pyinfra.api import FactBase, FileUploadCommand, FunctionCommand, StringComm
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.context import ctx_host
 
+#: The answers, by the class of the fact
+Facts = Mapping[Any, Any]
 NAME = "hub.example.org"
 
 
@@ -38,7 +40,7 @@ class ScriptedHost:
 
     name = NAME
 
-    def __init__(self, facts: Mapping[type[FactBase[Any]], Any]) -> None:
+    def __init__(self, facts: Facts) -> None:
         self.facts = facts
 
     def get_fact(self, fact: type[FactBase[Any]], *arguments: Any) -> Any:
@@ -52,13 +54,11 @@ def _command(command: PyinfraCommand) -> Command:
     if isinstance(command, FunctionCommand):
         return Command(f"CALL {command.function.__name__}")
     assert isinstance(command, StringCommand)
-    arguments: dict[str, Any] = command.connector_arguments
+    arguments = dict[str, Any](command.connector_arguments)
     return Command(command.get_raw_value(), arguments.get("_stdin"), arguments.get("_env") or {})
 
 
-def commands(
-    operation: Any, facts: Mapping[type[FactBase[Any]], Any], **arguments: Any
-) -> list[Command]:
+def commands(operation: Any, facts: Facts, **arguments: Any) -> list[Command]:
     """The commands of an operation on a host with these facts."""
     ctx_host.set(ScriptedHost(facts))
     try:
@@ -67,7 +67,7 @@ def commands(
         ctx_host.reset()
 
 
-def lines(operation: Any, facts: Mapping[type[FactBase[Any]], Any], **arguments: Any) -> list[str]:
+def lines(operation: Any, facts: Facts, **arguments: Any) -> list[str]:
     """As `commands`, the lines alone."""
     return [command.line for command in commands(operation, facts, **arguments)]
 

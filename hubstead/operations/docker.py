@@ -120,21 +120,28 @@ class Images(FactBase[ImagesState]):
             raise FactProcessError(f"unreadable output of docker: {error}") from error
 
 
+def _digest(archive: Path) -> str:
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def archive_tag(archive: Path) -> str:
     """The tag of the image that is imported from an archive: a digest of its content."""
-    with archive.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return _digest(archive)[:12]
 
 
 @operation()
 def imported(repository: str, archive: Path) -> Generator[StringCommand | FileUploadCommand]:
     """Ensure that the root file system in `archive` (a tar file here) is an image on the host."""
-    tag = archive_tag(archive)
+    digest = _digest(archive)
+    tag = digest[:12]
     if tag in host.get_fact(Images, repository).tags:
         return
     upload = f"/var/lib/hubstead/{tag}.tar"
     yield FileUploadCommand(str(archive), upload, f"/tmp/hubstead-{tag}.tar")
+    # it came through /tmp, where others of the host may have put a file of theirs in its place
     yield StringCommand(
+        "echo", QuoteString(f"{digest}  {upload}"), "| sha256sum --check --quiet &&",
         "docker import", QuoteString(upload), QuoteString(f"{repository}:{tag}"), ">/dev/null;",
         "status=$?; rm -f", QuoteString(upload), "; exit $status",
     )  # fmt: skip

@@ -66,7 +66,7 @@ def parse_unit(lines: Iterable[str]) -> UnitState:
         active=properties.get("ActiveState") in ("active", "reloading"),
         failed=properties.get("ActiveState") == "failed",
         enabled=properties.get("UnitFileState") in _ENABLED,
-        stale=properties.get("NeedDaemonReload") == "yes",
+        stale="yes" in (properties.get(f"{of}NeedDaemonReload") for of in ("", "Triggered")),
         # a process read its configuration after it started and before the unit became active
         started=main_start or entered,
         changed=_timestamp(properties.get("StateChangeTimestamp", "")),
@@ -92,9 +92,15 @@ class Unit(FactBase[UnitState]):
             quoted = [QuoteString(path) for path in paths]
             return ["find", *quoted, f"-printf '{tag}=%T@\\n' 2>/dev/null;"]
 
+        triggered: list[str | QuoteString] = []
+        if unit.endswith(".timer"):
+            # the service that it starts has no operation of its own (systemd.timer(5), Unit=)
+            service = QuoteString(f"{unit.removesuffix('.timer')}.service")
+            triggered = ["systemctl show --property NeedDaemonReload", service]
+            triggered += ["| sed 's/^/Triggered/';"]
         return StringCommand(
             "systemctl show --timestamp=us+utc --property", _PROPERTIES, QuoteString(unit), ";",
-            *newest("input", inputs), *newest("reload", reload_inputs), "true",
+            *triggered, *newest("input", inputs), *newest("reload", reload_inputs), "true",
         )  # fmt: skip
 
     def process(self, output: list[str]) -> UnitState:

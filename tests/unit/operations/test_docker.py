@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,9 @@ def test_an_archive_is_imported_once(tmp_path: Path) -> None:
     arguments = {"repository": "hubstead/base", "archive": archive}
     upload, load = lines(docker.imported, {Images: ImagesState()}, **arguments)
     assert upload == f"UPLOAD {archive} /var/lib/hubstead/{tag}.tar"
+    digest = hashlib.sha256(b"a root file system").hexdigest()
     assert load.startswith(
-        f"docker import /var/lib/hubstead/{tag}.tar hubstead/base:{tag} >/dev/null;"
+        f"echo '{digest}  /var/lib/hubstead/{tag}.tar' | sha256sum --check --quiet &&"
+        f" docker import /var/lib/hubstead/{tag}.tar hubstead/base:{tag} >/dev/null;"
     )
     assert lines(docker.imported, {Images: ImagesState((tag,))}, **arguments) == []

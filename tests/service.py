@@ -15,7 +15,7 @@ from tests.support import PROJECT, Run, dry, pyinfra
 INVENTORY = PROJECT / "tests/inventories/service.py"
 NAME = "service.example.org"
 SECRETS = PROJECT / f".secrets/{NAME}.json"
-PASSWORD = "correct horse battery"
+PASSWORD = "a quiet otter reads 42 charts"
 #: An account of the host without any rights, there before the first deploy
 STRANGER = "mallory"
 #: What a run must leave alone; patterns, as systemctl(1) takes them
@@ -64,6 +64,7 @@ class Story:
     plan: Run
     after_plan: str
     first: Run
+    one_time_password: str
     units_before: dict[str, str]
     second: Run
     units_after: dict[str, str]
@@ -126,10 +127,11 @@ class Service:
         everything = ("-vvv", "--diff", "deploys/all.py")
         first = self.run(*everything)
         assert first.status == 0, first.end
+        password = self.sudo("hub-users initial-password admin").strip()
         units = self.units()
         second = self.run(*everything)
         self.sudo("systemctl stop watch")
-        return Story(before, plan, after, first, units, second, self.units())
+        return Story(before, plan, after, first, password, units, second, self.units())
 
     @property
     def site(self) -> Site:

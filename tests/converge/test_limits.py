@@ -1,0 +1,104 @@
+"""A user's server keeps within its limits, and is stopped when nobody uses it."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hub_client import KernelError, patiently
+from tests.service import Service, container
+from tests.support import eventually
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_greedy_kernel_is_killed_and_its_server_lives(service: Service) -> None:
+    alice, bob = service.person("alice"), service.person("bob")
+    with alice.kernel() as greedy, alice.kernel() as other, bob.kernel() as neighbour:
+        other.run("memory = neighbour = 'kept'")
+        neighbour.run("memory = 'kept'")
+        with pytest.raises(KernelError, match="the kernel died"):
+            greedy.run("hoard = [b'x' * (1 << 20) for _ in range(3 << 10)]")
+        assert alice.server_answers()
+        assert neighbour.run("print(memory)") == "kept\n"
+        eventually(
+            "the kernel runs again",
+            lambda: alice.server("GET", f"/kernels/{greedy.identity}")["execution_state"] != "dead",
+        )
+    service.check_works()
+
+
+def test_a_swarm_of_processes_stops_at_the_limit(service: Service) -> None:
+    swarm = """
+import subprocess
+started = []
+try:
+    while len(started) < 2000:
+        started.append(subprocess.Popen("cat", stdin=subprocess.PIPE))
+except BlockingIOError:
+    print("no more")
+for each in started:
+    each.kill()
+    each.wait()
+"""
+    with service.person("alice").kernel() as kernel:
+        assert kernel.run(swarm) == "no more\n"
+        assert kernel.run("print(6*7)") == "42\n"
+
+
+def test_a_users_server_has_no_power_over_the_host(service: Service) -> None:
+    look = """
+import os, pathlib, subprocess
+status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines())
+print(os.getuid(), status["NoNewPrivs"], {status["CapEff"], status["CapPrm"], status["CapBnd"]})
+print([str(p) for p in pathlib.Path("/").rglob("docker.sock")])
+print([d for d in os.listdir("/dev") if d in ("sda", "vda", "mem", "kmsg", "fuse")])
+for command in (["su", "-c", "id"], ["mount", "-t", "tmpfs", "none", "/mnt"]):
+    print(subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode != 0)
+for path in ("/etc/passwd", "/opt/jupyter/bin/python", "/proc/sys/kernel/core_pattern"):
+    print(os.access(path, os.W_OK))
+"""
+    with service.person("alice").kernel() as kernel:
+        lines = kernel.run(look).splitlines()
+    assert lines == ["1000 1 {'0000000000000000'}", "[]", "[]", *["True"] * 2, *["False"] * 3]
+
+
+def test_docker_runs_it_as_the_settings_say(service: Service) -> None:
+    service.person("alice")
+    (described,) = json.loads(service.sudo(f"docker inspect {container('alice')}"))
+    host = described["HostConfig"]
+    assert host["Privileged"] is False
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["CapDrop"] == ["ALL"] and not host["CapAdd"]
+    assert (host["Memory"], host["NanoCpus"] or host["CpuQuota"]) == (2 << 30, 200_000)
+    assert host["PidsLimit"] == 512
+    assert host["PidMode"] == host["UTSMode"] == "" and host["IpcMode"] != "host"
+    assert [mount["Type"] for mount in described["Mounts"]] == ["volume"]
+    assert described["Config"]["User"] == "jovyan"
+
+
+@pytest.fixture
+def impatient(service: Service) -> Iterator[None]:
+    """A service that stops idle servers soon, whose servers report what happens at once."""
+    mine = "/etc/jupyterhub/conf.d/test.py"
+    service.sudo(f"cat >{mine}", "c.Spawner.environment = {'JUPYTERHUB_ACTIVITY_INTERVAL': '3'}\n")
+    run = service.run("--data", "hub_idle_timeout=20", "deploys/jupyterhub.py")
+    assert (run.status, run.changed[-1]) == (0, "jupyterhub | Run JupyterHub"), run.end
+    yield
+    service.sudo(f"rm {mine}")
+    assert service.run("deploys/jupyterhub.py").status == 0
+
+
+def test_an_idle_server_is_stopped_and_a_busy_one_is_not(service: Service, impatient: None) -> None:
+    for username in ("alice", "bob"):
+        patiently(service.person(username).stop_server)
+    alice, bob = service.person("alice"), service.person("bob")
+    bob.notebook("kept.ipynb", "1 + 1")
+    deadline = time.monotonic() + 120
+    with alice.kernel() as kernel:
+        while bob.api("GET", "/users/bob")["servers"]:
+            assert time.monotonic() < deadline, "bob's idle server still runs"
+            assert kernel.run("import time; time.sleep(1); print(6*7)") == "42\n"
+        assert kernel.run("print(6*7)") == "42\n"
+    assert service.person("bob").cells("kept.ipynb") == ["1 + 1"]

@@ -18,7 +18,7 @@ up: .venv/ready ## boot the lab's hosts and deploy the service to them
 down: .venv/ready ## remove the lab's hosts and all their traces
 	$(PYTHON) -m lab down
 
-test: .venv/test ## everything; `.venv/bin/pytest -m "not slow"` while you work
+test: lint ## everything; `.venv/bin/pytest -m "not slow"` while you work
 	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)
 	@$(call apt,certutil,libnss3-tools)
 	@$(call apt,chromium,chromium)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import zoneinfo
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
-from pyinfra.context import host
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_host, host
 
 from hubstead.operations import certificates, files, packages, units
 from hubstead.operations.login import Login
@@ -122,8 +125,22 @@ def build_env() -> dict[str, str]:
     return env
 
 
+#: What each host of a run is: read once, where eight roles ask
+_machines: WeakKeyDictionary[Host, MachineState] = WeakKeyDictionary()
+
+
 def machine() -> MachineState:
-    """The host at hand. Raises PyinfraError for one that Hubstead cannot be deployed to."""
+    """The host at hand, as it was when the run began.
+
+    Raises PyinfraError for one that Hubstead cannot be deployed to.
+    """
+    here = cast(Host, ctx_host.get())
+    if here not in _machines:
+        _machines[here] = _fit_machine()
+    return _machines[here]
+
+
+def _fit_machine() -> MachineState:
     state: MachineState = host.get_fact(Machine)
     system = f"{host.name} is {state.os} {state.version} on {state.architecture}"
     if (state.os, state.version) not in SUPPORTED:

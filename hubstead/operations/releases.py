@@ -94,7 +94,7 @@ def release_name(lock_text: str, python: str, wheels: Sequence[Wheel]) -> str:
 
 
 # flock: a build that an earlier, killed run left behind may still be going on
-_BUILD = """
+_PREPARE = """
 set -eu
 umask 022
 root=$1 release=$2 python=$3
@@ -103,11 +103,16 @@ exec 9>"$root/tmp/lock"
 flock 9
 [ ! -e "$release/.complete" ] || exit 0
 cat >"$root/tmp/requirements.txt"
+"""
+_BUILD = (
+    _PREPARE
+    + """
 uv=/opt/hubstead/uv/current/bin/uv
 "$uv" venv --quiet --clear --no-project --python "$python" "$release"
 "$uv" pip install --quiet --python "$release/bin/python" --require-hashes --compile-bytecode \\
     --requirements "$root/tmp/requirements.txt"
 """
+)
 # uv leaves a lock in the virtualenv that everybody may write
 _COMPLETE = (
     'set -eu; rm -f "$1/.lock"; touch "$1/.complete"; sync -f "$1/.complete"; rm -rf "$2/tmp"'
@@ -177,19 +182,14 @@ def _collect(component: str, state: ReleaseState, name: str, keep: int) -> Gener
             yield StringCommand("rm", "-rf", QuoteString(f"{ROOT}/{component}/releases/{cut}"))
 
 
-_BOOTSTRAP = """
-set -eu
-umask 022
-root=$1 release=$2 python=$3
-mkdir -p "$root/releases" "$root/tmp"
-exec 9>"$root/tmp/lock"
-flock 9
-[ ! -e "$release/.complete" ] || exit 0
-cat >"$root/tmp/requirements.txt"
+_BOOTSTRAP = (
+    _PREPARE
+    + """
 "$python" -m venv --clear "$release"
 "$release/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \\
     --requirement "$root/tmp/requirements.txt"
 """
+)
 
 
 @operation()

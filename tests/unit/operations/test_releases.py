@@ -23,11 +23,11 @@ def test_a_release_in_use_is_left_alone() -> None:
 def test_a_new_release_is_built_beside_and_then_switched_to() -> None:
     state = ReleaseState(complete=("old",), current="old")
     build, complete, switch = commands(
-        current, {Releases: state}, **ARGUMENTS, env={"UV_DEFAULT_INDEX": "https://pypi.test"}
+        current, {Releases: state}, **ARGUMENTS, env={"UV_DEFAULT_INDEX": "https://index.test"}
     )
     assert build.line.endswith(f" sh {ROOT} {ROOT}/releases/{NAME} /usr/bin/python3")
     assert build.stdin == ARGUMENTS["lock_text"]
-    assert build.env["UV_DEFAULT_INDEX"] == "https://pypi.test"
+    assert build.env["UV_DEFAULT_INDEX"] == "https://index.test"
     assert build.env["UV_PYTHON_DOWNLOADS"] == "never"
     assert complete.line.endswith(f" sh {ROOT}/releases/{NAME} {ROOT}")
     assert switch.line == (

@@ -4,31 +4,30 @@ With HUBSTEAD_KEEP set it stays up after the tests, and the next tests use it as
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from lab import Lab
 from tests.service import INVENTORY, NAME, SECRETS, Service, Story
-from tests.support import KEEP
+from tests.support import KEEP, PROJECT
+
+STORY = PROJECT / ".build/service-story.json"
 
 
 @pytest.fixture(scope="session")
-def deployed(
-    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, Story]]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Story]]:
     lab = Lab()
     lab.up(INVENTORY)
     try:
         service = Service(lab, tmp_path_factory.mktemp("service"))
-        notes = Path(pytestconfig.cache.mkdir("hubstead")) / "story.json"
-        if KEEP and notes.exists() and not service.is_bare():
-            story = Story.from_json(notes.read_text())
+        if KEEP and STORY.exists() and not service.is_bare():
+            story = Story.from_json(STORY.read_text())
         else:
             if not service.is_bare():
                 lab.reset(NAME)
             story = service.story()
-            notes.write_text(story.as_json())
+            if KEEP:
+                STORY.write_text(story.as_json())
         yield service, story
     finally:
         if not KEEP:

@@ -54,7 +54,12 @@ def make_root(host: Record, public_key: str) -> None:
 
 
 def _network(host: Record) -> str:
-    extra = "".join(f"Address={address}/32\n" for address in host.addresses)
+    # without the probing that networkd does first for a link-local address (RFC 5227): it would
+    # come seconds after the host is up
+    extra = "".join(
+        f"\n[Address]\nAddress={address}/32\nDuplicateAddressDetection=none\n"
+        for address in host.addresses
+    )
     return f"""\
 [Match]
 Name=host0
@@ -62,9 +67,9 @@ Name=host0
 [Network]
 Address={host.address}/24
 Address={host.address6}/64
-{extra}Gateway={network.GATEWAY}
+Gateway={network.GATEWAY}
 IPv6AcceptRA=no
-"""
+{extra}"""
 
 
 def refresh_names(host: Record, hosts: Iterable[Record]) -> None:

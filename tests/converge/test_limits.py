@@ -61,7 +61,7 @@ for path in ("/etc/passwd", "/opt/jupyter/bin/python", "/proc/sys/kernel/core_pa
 """
     with service.person("alice").kernel() as kernel:
         lines = kernel.run(look).splitlines()
-    assert lines == ["1000 1 {'0000000000000000'}", "[]", "[]", *["True"] * 2, *["False"] * 3]
+    assert lines == ["59000 1 {'0000000000000000'}", "[]", "[]", *["True"] * 2, *["False"] * 3]
 
 
 def test_docker_runs_it_as_the_settings_say(service: Service) -> None:

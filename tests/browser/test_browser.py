@@ -100,7 +100,6 @@ def test_the_first_login_ends_in_a_cell(service: Service, page: Page, tmp_path: 
     page.get_by_role("button", name="Change password").click()
 
     page.wait_for_url("**/user/admin/lab**", timeout=PATIENCE)
-    page.screenshot(path=tmp_path / "starting.png")
     page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click(timeout=PATIENCE)
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
     cell = page.locator(".jp-Notebook .cm-content").first

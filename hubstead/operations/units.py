@@ -126,7 +126,8 @@ def running(
 
     + inputs: files, links or directories; one newer than the unit's main process restarts it. The
       unit's own file and drop-ins below /etc/systemd/system always count.
-    + reload_inputs: as `inputs`, for what the unit reads again on a reload.
+    + reload_inputs: as `inputs`, for what the unit reads again on a reload; one of them must exist
+      once the operations before this one are done.
 
     Rule: systemctl(1), `show`, `--timestamp=`; org.freedesktop.systemd1(5), ExecMainStartTimestamp.
     """
@@ -142,7 +143,8 @@ def running(
     # for the process that read the old inputs
     if not state.active or state.inputs > state.started:
         yield _or_explain("restart", unit)
-    elif state.reload_inputs > max(state.started, state.changed):
+    # where none is there yet, this is a plan: an operation before this one will write it
+    elif reload_inputs and not 0 < state.reload_inputs <= max(state.started, state.changed):
         yield _or_explain("reload", unit)
 
 

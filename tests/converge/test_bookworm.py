@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,6 @@ pytestmark = pytest.mark.slow
 INVENTORY = PROJECT / "tests/inventories/bookworm.py"
 HOST = "bookworm.example.org"
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    lab = Lab()
-    lab.up(INVENTORY)
-    yield lab
-    lab.down(INVENTORY)
 
 
 def test_a_person_works_on_debian_12_and_a_second_run_changes_nothing(

@@ -21,17 +21,8 @@ pytestmark = pytest.mark.slow
 
 INVENTORY = PROJECT / "tests/inventories/cut.py"
 HOST = "cut.example.org"
-#: Seconds into a run after which it is cut, and whether the host loses its power as well. Each
-#: deploy goes on from where the last one was cut, so together they reach all of it.
+#: When runs are cut. Each goes on from where the last one was cut, so they reach all of it.
 MOMENTS = random.Random()
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    lab = Lab()
-    lab.up(INVENTORY)
-    yield lab
-    lab.down(INVENTORY)
 
 
 def manifest(lab: Lab) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ pytestmark = pytest.mark.slow
 INVENTORY = Path(__file__).parents[1] / "inventories/lab_small.py"
 NAME = "small.example.net"
 PLAYED = "169.254.169.253"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    lab = Lab()
-    lab.up(INVENTORY)
-    yield lab
-    lab.down(INVENTORY)
 
 
 def output(*command: str) -> str:

@@ -7,6 +7,8 @@ from hubstead.roles.firewall import firewall
 from hubstead.roles.jupyterhub import jupyterhub
 from hubstead.roles.node import node
 from hubstead.roles.python import python
+from hubstead.roles.retire import retire, wants
+from hubstead.roles.tls import tls
 from hubstead.roles.traefik import traefik
 from hubstead.roles.userdb import userdb
 from hubstead.roles.verify import verify
@@ -14,7 +16,9 @@ from hubstead.topology import plays
 
 tier("base")
 base()
+retire()
 python()
+tls()
 
 tier("database")
 if plays("db"):
@@ -26,7 +30,8 @@ if plays("hub"):
     node()
     docker.install()
     docker.singleuser()
-    traefik()
+    if wants("traefik"):
+        traefik()
     jupyterhub()
 
 tier("firewall")

@@ -39,6 +39,30 @@ class Account(FactBase[AccountState | None]):
             raise FactProcessError(f"unreadable output of getent: {error}") from error
 
 
+class Group(FactBase[bool]):
+    """Whether a group exists. Rule: group(5)."""
+
+    def command(self, group: str) -> StringCommand:
+        return StringCommand("getent group", QuoteString(group), "|| true")
+
+    def process(self, output: list[str]) -> bool:
+        return bool(output)
+
+
+@operation()
+def system_group(group: str) -> Generator[StringCommand]:
+    """Ensure a system group."""
+    if not host.get_fact(Group, group):
+        yield StringCommand("groupadd --system", QuoteString(group))
+
+
+@operation()
+def absent(user: str) -> Generator[StringCommand]:
+    """Ensure that there is no such user, nor the group of its name; its files stay."""
+    if host.get_fact(Account, user) is not None:
+        yield StringCommand("userdel", QuoteString(user))
+
+
 _NOLOGIN = "/usr/sbin/nologin"
 
 

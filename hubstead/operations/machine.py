@@ -13,7 +13,8 @@ from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand
 class MachineState:
     """The host. Sizes are MiB; `listeners` maps a TCP port to the names of who listens on it.
 
-    `bare`: nothing of Hubstead was ever put here.
+    `bare`: nothing of Hubstead was ever put here. `roles` are those that a switch may make
+    needless, as `hubstead.roles.base.claim` notes them down.
     """
 
     os: str
@@ -26,12 +27,14 @@ class MachineState:
     systemd: bool
     bare: bool
     listeners: dict[int, list[str]]
+    roles: tuple[str, ...] = ()
 
 
 _SCRIPT = """
 import json, os, platform, shutil
 release = dict(line.rstrip().split("=", 1) for line in open("/etc/os-release") if "=" in line)
 owners, listeners = {}, {}
+roles = "/var/lib/hubstead/roles"
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
         name = open(f"/proc/{pid}/comm").read().strip()
@@ -55,7 +58,8 @@ print(json.dumps({
     "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
     "free_disk": shutil.disk_usage("/").free // 2**20,
     "systemd": os.path.isdir("/run/systemd/system"),
-    "bare": not os.path.exists("/opt/hubstead"), "listeners": listeners}))
+    "bare": not os.path.exists("/opt/hubstead"), "listeners": listeners,
+    "roles": sorted(os.listdir(roles)) if os.path.isdir(roles) else []}))
 """
 
 
@@ -63,7 +67,8 @@ def parse_machine(text: str) -> MachineState:
     """The state from the JSON document that the command of `Machine` prints."""
     document: dict[str, Any] = json.loads(text)
     listeners = {int(port): names for port, names in document.pop("listeners").items()}
-    return MachineState(listeners=listeners, **document)
+    roles = tuple(document.pop("roles", ()))
+    return MachineState(listeners=listeners, roles=roles, **document)
 
 
 class Machine(FactBase[MachineState]):

@@ -20,7 +20,7 @@ from hubstead.operations import certificates, files, packages, units
 from hubstead.operations.login import Login
 from hubstead.operations.machine import Machine, MachineState
 from hubstead.render import render
-from hubstead.settings import Settings, load
+from hubstead.settings import Settings, load, load_for
 from hubstead.topology import plays
 
 SUPPORTED = {("debian", "12"), ("debian", "13")}
@@ -28,6 +28,16 @@ ARCHITECTURES = {"x86_64", "aarch64"}
 #: MiB free on the root file system that a first deploy needs, with the users' image (3.4 GiB,
 #: measured) and without, and that any run needs
 HUB_DISK, HOST_DISK, LEAST_DISK = 4000, 1000, 200
+#: One empty file a role that a switch of the settings may make needless
+ROLES = "/var/lib/hubstead/roles"
+#: The processes of such roles, as they listen
+PROCESSES = {
+    "traefik": "traefik",
+    "chp": "node",
+    "redirect": "lighttpd",
+    "nginx": "nginx",
+    "apache": "apache2",
+}
 
 
 def check_package_names(value: list[str]) -> list[str]:
@@ -61,6 +71,13 @@ class BaseSettings(Settings):
     )
     base_ssh_passwords: bool = Field(
         False, description="Let people log in to the host over SSH with a password."
+    )
+
+    base_address: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9.:-]+$",
+        description="Name or address under which the other hosts of the inventory reach this one; "
+        "by default its name in the inventory.",
     )
 
     @field_validator("base_timezone")
@@ -163,14 +180,38 @@ def _fit_machine() -> MachineState:
     return state
 
 
-def refuse_taken_ports(owner: str, ports: dict[str, int]) -> None:
-    """Raises PyinfraError where somebody else than the process `owner` listens on a port.
+def address(of: Host) -> str:
+    """The name or address under which the other hosts reach a host."""
+    return load_for(BaseSettings, of).base_address or of.name
 
+
+def claim(role: str) -> None:
+    """Note down that a role is on the host at hand, before anything of it is.
+
+    The role's removal takes the note away, last of all: a run that is cut leaves it, and the next
+    one finishes.
+    """
+    if role not in machine().roles:
+        files.present(
+            name="Note down that the role is here",
+            entries={
+                "/var/lib/hubstead": files.Directory(),
+                ROLES: files.Directory(),
+                f"{ROLES}/{role}": files.File(""),
+            },
+        )
+
+
+def refuse_taken_ports(owner: str, ports: dict[str, int]) -> None:
+    """Raises PyinfraError where a process listens on a port that is not Hubstead's.
+
+    + owner: the process that shall listen.
     + ports: setting to port.
     """
-    listeners = machine().listeners
+    here = machine()
+    ours = {owner} | {PROCESSES[role] for role in here.roles if role in PROCESSES}
     for key, port in ports.items():
-        others = [name for name in listeners.get(port, []) if name != owner]
+        others = [name for name in here.listeners.get(port, []) if name not in ours]
         if others:
             raise PyinfraError(
                 f"{host.name}: port {port} is taken by {', '.join(others)}, a service that is not "

@@ -17,8 +17,8 @@ from hubstead.operations.addresses import Addresses, Connection, Resolvers, SshC
 from hubstead.operations.firewall import LINK_LOCAL, Network, Opening, Policy, Users
 from hubstead.render import render
 from hubstead.roles.docker import DockerSettings
+from hubstead.roles.edge import EdgeSettings, is_front
 from hubstead.roles.jupyterhub import HubSettings
-from hubstead.roles.traefik import ProxySettings
 from hubstead.settings import Settings, load
 from hubstead.topology import plays, tier_host
 
@@ -135,18 +135,18 @@ def _own_networks(hosts: list[Host]) -> list[Network]:
     return [ip_network(str(address)) for one in hosts for address in one.get_fact(Addresses)]
 
 
-def _proxy_ports() -> tuple[int, int]:
-    proxy = load(ProxySettings)
-    return proxy.proxy_http_port, proxy.proxy_https_port
+def _public_ports() -> tuple[int, ...]:
+    """The ports of the service on the host at hand, where that faces the internet."""
+    settings = load(EdgeSettings)
+    return (settings.edge_http_port, settings.edge_https_port) if is_front() else ()
 
 
 def _openings(settings: FirewallSettings, ssh_port: int) -> list[Opening]:
     openings = [Opening(ssh_port, "tcp", tuple(settings.firewall_ssh_from))]
-    if plays("edge"):
-        openings += [Opening(port, "tcp", EVERYONE) for port in _proxy_ports()]
-    elif plays("hub"):
+    openings += [Opening(port, "tcp", EVERYONE) for port in _public_ports()]
+    if plays("hub") and not is_front():
         edge = tuple(_own_networks([tier_host("edge")]))
-        openings += [Opening(port, "tcp", edge) for port in _proxy_ports()]
+        openings.append(Opening(load(EdgeSettings).proxy_port, "tcp", edge))
     if plays("db") and not plays("hub"):
         hub = tuple(_own_networks([tier_host("hub")]))
         openings.append(Opening(DATABASE_PORT, "tcp", hub))
@@ -165,7 +165,7 @@ def _users(settings: FirewallSettings) -> Users:
     return Users(
         bridge=docker.docker_bridge,
         gateway=docker.gateway,
-        gateway_ports=(load(HubSettings).hub_api_port, *_proxy_ports()),
+        gateway_ports=(load(HubSettings).hub_api_port, *_public_ports()),
         internet=internet,
         never=(LINK_LOCAL, *(net for net in others if isinstance(net, IPv4Network))),
         allow=tuple(settings.firewall_user_allow),

@@ -11,7 +11,7 @@ from hubstead import secrets, wheels
 from hubstead.operations import accounts, files, units
 from hubstead.progress import summarise
 from hubstead.render import render
-from hubstead.roles import docker, traefik
+from hubstead.roles import docker, edge, traefik
 from hubstead.roles.base import refuse_taken_ports
 from hubstead.roles.postgres import conninfo, database_url
 from hubstead.roles.python import release
@@ -69,9 +69,9 @@ class HubSettings(Settings):
         return value
 
     def check_beside(self, others: Others) -> None:
-        proxy = others[traefik.ProxySettings]
-        for key in ("proxy_http_port", "proxy_https_port"):
-            if getattr(proxy, key) == self.hub_api_port:
+        ports = others[edge.EdgeSettings]
+        for key in ("edge_http_port", "edge_https_port", "proxy_port"):
+            if getattr(ports, key) == self.hub_api_port:
                 raise ValueError(f"`{key}` and `hub_api_port` must differ")
 
 
@@ -112,7 +112,7 @@ def jupyterhub() -> None:
                     "jupyterhub",
                     configuration,
                     settings=settings,
-                    public_url=traefik.public_url(),
+                    public_url=edge.public_url(),
                     hub_url=hub_url,
                     image=docker.image(),
                     network=docker.NETWORK,
@@ -139,5 +139,5 @@ def jupyterhub() -> None:
         unit="jupyterhub.service",
         inputs=["/etc/jupyterhub", "/opt/hubstead/hub/current"],
     )
-    summarise(f"Service: {traefik.public_url()}{settings.hub_base_url}")
+    summarise(f"Service: {edge.public_url()}{settings.hub_base_url}")
     summarise("Root certificate to trust: /etc/hubstead/tls/ca.pem on the host")

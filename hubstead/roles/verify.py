@@ -7,7 +7,7 @@ import shlex
 from pyinfra.api.deploy import deploy
 
 from hubstead.operations import checks
-from hubstead.roles import docker, traefik
+from hubstead.roles import docker, edge, traefik
 from hubstead.roles.jupyterhub import CREDENTIALS, HubSettings
 from hubstead.settings import load
 
@@ -32,9 +32,9 @@ sys.exit("a container reaches the sshd of its host: the firewall is not in place
 
 @deploy("verify")
 def verify() -> None:
-    hub, proxy = load(HubSettings), load(traefik.ProxySettings)
+    hub, proxy = load(HubSettings), load(edge.EdgeSettings)
     network = load(docker.DockerSettings)
-    name, url = traefik.names()[0], traefik.public_url()
+    name, url = edge.names()[0], edge.public_url()
     hub_url = f"http://{network.gateway}:{hub.hub_api_port}{hub.hub_base_url}hub"
 
     checks.passes(
@@ -56,7 +56,7 @@ def verify() -> None:
         part="The login page",
         script=f"""
             {_CURL} --fail --cacert /etc/hubstead/tls/ca.pem \\
-                --resolve {name}:{proxy.proxy_https_port}:127.0.0.1 \\
+                --resolve {name}:{proxy.edge_https_port}:127.0.0.1 \\
                 {url}{hub.hub_base_url}hub/login | grep -q 'name="password"'""",
         mend="journalctl -u traefik -u jupyterhub",
     )
@@ -65,8 +65,8 @@ def verify() -> None:
         part="The way from HTTP to HTTPS",
         script=f"""
             answer=$({_CURL} --output /dev/null --write-out '%{{http_code}} %{{redirect_url}}' \\
-                --resolve {name}:{proxy.proxy_http_port}:127.0.0.1 \\
-                http://{name}:{proxy.proxy_http_port}/)
+                --resolve {name}:{proxy.edge_http_port}:127.0.0.1 \\
+                http://{name}:{proxy.edge_http_port}/)
             echo "$answer"
             [ "$answer" = "301 {url}/" ] || [ "$answer" = "308 {url}/" ]""",
         mend="journalctl -u traefik",

@@ -82,7 +82,7 @@ def test_cut_changes_lose_nothing_of_a_person(lab: Lab) -> None:
 
     change = (
         "--data", "hub_memory_limit=1G", "--data", "postgres_max_connections=90",
-        "--data", "docker_image_packages=[\"file\"]", "--data", "proxy_https_port=8443",
+        "--data", "docker_image_packages=[\"file\"]", "--data", "edge_https_port=8443",
     )  # fmt: skip
     for number in range(4):
         moment = MOMENTS.uniform(1, 12)

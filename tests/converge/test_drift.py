@@ -90,7 +90,7 @@ DRIFTS = {
             "openssl x509 -in fullchain.pem -signkey key.pem -out /tmp/other.pem 2>/dev/null",
             "mv /tmp/other.pem fullchain.pem",
         ],
-        ["traefik | Issue the certificate"],
+        ["tls | Issue the certificate"],
     ),
 }
 

@@ -148,7 +148,7 @@ def test_a_bare_host_gets_a_whole_plan(plan: Plan, machine: dict[str, Any]) -> N
         "userdb | Declare the people of the settings",
         "docker | Create the users' network",
         "singleuser | Build the image of the users' servers",
-        "traefik | Issue the certificate",
+        "tls | Issue the certificate",
         "jupyterhub | Run JupyterHub",
         "firewall | Enforce the firewall's rules",
     ):
@@ -258,8 +258,8 @@ def test_a_deployed_host_needs_no_room_for_a_first_deploy(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("role", "port", "key"),
     [
-        ("traefik", 80, "proxy_http_port"),
-        ("traefik", 443, "proxy_https_port"),
+        ("traefik", 80, "edge_http_port"),
+        ("traefik", 443, "edge_https_port"),
         ("jupyterhub", 8081, "hub_api_port"),
     ],
 )

@@ -84,7 +84,7 @@ def test_data_of_the_owner_and_of_other_programs_is_left_alone(data: dict[str, A
         ({"python_interpreter": "python3"}, ["`python_interpreter` = 'python3'"]),
         ({"python_keep_releases": 1}, ["`python_keep_releases` = 1"]),
         ({"postgres_max_connections": 1}, ["`postgres_max_connections` = 1"]),
-        ({"proxy_https_port": 99999}, ["`proxy_https_port` = 99999"]),
+        ({"edge_https_port": 99999}, ["`edge_https_port` = 99999"]),
         ({"firewall_ssh_from": ["everywhere"]}, ["`firewall_ssh_from[0]"]),
         ({"secrets_age_recipients": ["ada"]}, ["'ada' is no public age key"]),
     ],
@@ -106,9 +106,9 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
             ["base_apt_mirror", "base_apt_security_mirror"],
         ),
         ({"postgres_listen": ["10.0.0.5"]}, ["postgres_listen", "postgres_hba"]),
-        ({"proxy_http_port": 443}, ["proxy_http_port", "proxy_https_port"]),
-        ({"proxy_https_port": 8099}, ["proxy_https_port", "Traefik's own API"]),
-        ({"proxy_https_port": 8081}, ["proxy_https_port", "hub_api_port"]),
+        ({"edge_http_port": 443}, ["edge_http_port", "edge_https_port"]),
+        ({"edge_https_port": 8099}, ["edge_https_port", "the API of traefik"]),
+        ({"edge_https_port": 8081}, ["edge_https_port", "hub_api_port"]),
         ({"hub_users": ["ada", "eve"]}, ["hub_users", "enabled admin"]),
         ({"hub_users": [{"username": "ada", "admin": True}, "ada"]}, ["hub_users", "'ada'"]),
         ({"hub_users": [{"username": "a", "admin": True, "enabled": False}]}, ["enabled admin"]),
@@ -167,7 +167,7 @@ def test_every_key_belongs_to_its_role() -> None:
     """A key that has no prefix of its own role is not protected against typos."""
     prefixes = tuple(prefix for model in settings.models() for prefix in model.prefixes)
     switches = ("proxy", "edge", "tls", "firewall")
-    assert [k for k in settings.known_keys() if not k.startswith(prefixes)] == list(switches)
+    assert {k for k in settings.known_keys() if not k.startswith(prefixes)} == set(switches)
 
 
 def pyinfra(inventory: Path, deploy: str, *data: str) -> subprocess.CompletedProcess[str]:

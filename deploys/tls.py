@@ -1,0 +1,5 @@
+"""Run the role `tls` alone."""
+
+from hubstead.roles.tls import tls
+
+tls()

@@ -1,0 +1,124 @@
+"""Edge: which process faces the internet, under which names and ports, and how it gets there.
+
+The proxy (Traefik or configurable-http-proxy) routes users to their servers, on the hub host. The
+edge (Nginx or Apache), where there is one, stands in front of it, on the hub host or on one of its
+own. Whichever of them faces the internet is the front.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, cast
+
+from pydantic import Field, field_validator
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_host
+
+from hubstead.operations.addresses import Addresses
+from hubstead.roles.base import address
+from hubstead.settings import Settings, load
+from hubstead.topology import TopologyError, tier_host
+
+#: Ports of the proxies' APIs, on loopback
+API_PORTS = {"traefik": 8099, "chp": 8001}
+_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9-]{1,63}")
+
+
+class EdgeSettings(Settings):
+    """What faces the internet."""
+
+    prefixes = ("proxy_", "edge_")
+
+    proxy: Literal["traefik", "chp"] = Field(
+        "traefik",
+        description="What routes users to their servers; chp: configurable-http-proxy.",
+    )
+    proxy_port: int = Field(
+        8000,
+        ge=1024,
+        le=65535,
+        description="Port of the proxy behind an edge, over TLS; of no use without an edge.",
+    )
+    edge: Literal["none", "nginx", "apache"] = Field(
+        "none", description="What faces the internet in front of it; none: the proxy itself."
+    )
+    edge_http_port: int = Field(80, ge=1, le=65535, description="Port that leads to HTTPS.")
+    edge_https_port: int = Field(443, ge=1, le=65535, description="Port of the service.")
+    hub_names: list[str] = Field(
+        [],
+        description="Names under which people reach the service, the main one first; by default "
+        "the name in the inventory of the host that faces the internet.",
+    )
+
+    @field_validator("hub_names")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a host name such as hub.example.org")
+        return value
+
+    def check(self) -> None:
+        ports = {"edge_http_port": self.edge_http_port, "edge_https_port": self.edge_https_port}
+        if self.edge != "none":
+            ports["proxy_port"] = self.proxy_port
+        if len(set(ports.values())) < len(ports):
+            raise ValueError(f"{', '.join(f'`{key}`' for key in ports)} must differ")
+        for key, port in ports.items():
+            if port == API_PORTS[self.proxy]:
+                raise ValueError(f"`{key}` = {port}: the API of {self.proxy} has this port")
+
+
+def front_host() -> Host:
+    """The host that faces the internet.
+
+    Raises TopologyError where a host in the group `edge` would have nothing to do.
+    """
+    edge = tier_host("edge")
+    if edge is not tier_host("hub") and load(EdgeSettings).edge == "none":
+        raise TopologyError(
+            f"The group `edge` has the host {edge.name}, and `edge` = 'none' means that the proxy "
+            'on the hub host faces the internet. Set `edge` to "nginx" or "apache", or remove the '
+            "group."
+        )
+    return edge
+
+
+def is_front() -> bool:
+    """Whether the host at hand faces the internet."""
+    return front_host() is cast(Host, ctx_host.get())
+
+
+def names() -> list[str]:
+    """The names of the service, the main one first."""
+    front = front_host().name
+    return load(EdgeSettings).hub_names or ["localhost" if front.startswith("@") else front]
+
+
+def public_url() -> str:
+    """The address of the service, without a path."""
+    port = load(EdgeSettings).edge_https_port
+    return f"https://{names()[0]}" + ("" if port == 443 else f":{port}")
+
+
+def shares_host() -> bool:
+    """Whether the edge is on the hub host."""
+    return tier_host("edge") is tier_host("hub")
+
+
+def proxy_address() -> str:
+    """Where the edge finds the proxy: the name or address that the proxy's certificate has."""
+    return "localhost" if shares_host() else address(tier_host("hub"))
+
+
+def edge_networks() -> list[str]:
+    """The edge as the proxy sees it: whose word on the visitor's address and scheme is believed.
+
+    Each network is of one address; none without an edge.
+    """
+    if load(EdgeSettings).edge == "none":
+        return []
+    if shares_host():
+        return ["127.0.0.1/32", "::1/128"]
+    found = tier_host("edge").get_fact(Addresses)
+    return [f"{address}/{address.max_prefixlen}" for address in found]

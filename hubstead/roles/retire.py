@@ -1,0 +1,35 @@
+"""Retire: which roles the settings want on a host, and the removal of those that they do not."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from hubstead.roles import traefik
+from hubstead.roles.base import machine
+from hubstead.roles.edge import EdgeSettings
+from hubstead.settings import load
+from hubstead.topology import plays
+
+
+def wanted() -> set[str]:
+    """The roles of the host at hand, among those that another setting would make needless."""
+    settings = load(EdgeSettings)
+    roles: set[str] = set()
+    if plays("hub"):
+        roles.add(settings.proxy)
+    if plays("edge") and settings.edge != "none":
+        roles.add(settings.edge)
+    return roles
+
+
+def wants(role: str) -> bool:
+    """Whether the settings want `role` on the host at hand."""
+    return role in wanted()
+
+
+@deploy("retire")
+def retire() -> None:
+    """Before anything new starts, so that ports are free."""
+    gone = set(machine().roles) - wanted()
+    if "traefik" in gone:
+        traefik.absent()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from lab import container, image, inventory, network, state
-from lab.checks import check_known, check_machine, check_room
+from lab import acme, container, image, inventory, network, state
+from lab.checks import check_known, check_machine, check_names, check_room
 from lab.inventory import Spec
 from lab.state import LabError, Record
 
@@ -41,15 +41,19 @@ class Lab:
             for spec in specs:
                 if spec.name in known:
                     check_known(spec, known[spec.name], file, self.project)
+            named = {spec.name for spec in specs}
+            check_names(specs, [record for name, record in known.items() if name not in named])
             fresh = [spec for spec in specs if spec.name not in known]
             check_room(fresh)
             network.up()
-            wanted = [known[s.name] for s in specs if s.name in known] + self._records(fresh, file)
+            wanted = [self._rename(known[s.name], s.names) for s in specs if s.name in known]
+            wanted += self._records(fresh, file)
             wanted = [self._make(record) for record in wanted]
             stopped = [record for record in wanted if not container.is_running(record)]
             self._refresh()
             self._boot(stopped)
             self._wait(wanted)
+        self._help(wanted)
         return wanted
 
     def down(self, path: str | Path | None = None) -> None:
@@ -94,6 +98,7 @@ class Lab:
             self._refresh()
             self._boot([record])
             self._wait([record])
+        self._help([record])
 
     def cut(self, name: str, *, stay_down: bool = False) -> None:
         """Cut the host's power, and give it back unless it shall stay down."""
@@ -187,11 +192,20 @@ class Lab:
                     os=spec.os,
                     memory=spec.memory,
                     addresses=spec.addresses,
+                    names=spec.names,
+                    helper=spec.helper,
                     inventory=str(file),
                     project=str(self.project),
                 )
             )
         return new
+
+    def _rename(self, record: Record, names: tuple[str, ...]) -> Record:
+        """The host with the further names that its inventory has now."""
+        if record.names != names:
+            record = replace(record, names=names)
+            record.save()
+        return record
 
     def _make(self, record: Record) -> Record:
         """The host with a root filesystem: the one that it has, or a fresh one."""
@@ -211,6 +225,11 @@ class Lab:
     def _wait(self, records: list[Record]) -> None:
         for record in records:
             container.wait(record, self.ssh_command(), self._progress)
+
+    def _help(self, records: list[Record]) -> None:
+        for record in records:
+            if record.helper == "acme":
+                self._progress(f"{record.name} serves {acme.install(self, record)}")
 
     def _refresh(self) -> None:
         """Bring what depends on which hosts there are up to date: names, routes, .lab."""

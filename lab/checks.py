@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from lab import state
@@ -63,8 +64,21 @@ def check_known(spec: Spec, record: Record, inventory: Path, project: Path) -> N
             f"{spec.name} is already up for {record.inventory}. Remove that first: "
             f"python -m lab down {record.inventory}"
         )
-    if (spec.os, spec.memory, spec.addresses) != (record.os, record.memory, record.addresses):
+    fixed = ("os", "memory", "addresses", "helper")
+    if any(getattr(spec, field) != getattr(record, field) for field in fixed):
         raise LabError(
-            f"{spec.name} is already up with other settings (lab_os, lab_memory, lab_addresses). "
-            f"Remove it first: python -m lab down {record.inventory}"
+            f"{spec.name} is already up with other settings (lab_os, lab_memory, lab_addresses, "
+            f"lab_helper). Remove it first: python -m lab down {record.inventory}"
         )
+
+
+def check_names(specs: Iterable[Spec], others: Iterable[Record]) -> None:
+    """Raise LabError when two hosts would have the same name."""
+    owners: dict[str, str] = {}
+    hosts: list[Spec | Record] = [*others, *specs]
+    for host in hosts:
+        for name in (host.name, *host.names):
+            if owners.setdefault(name, host.name) != host.name:
+                raise LabError(
+                    f"{name} is a name of two lab hosts, {owners[name]} and {host.name}."
+                )

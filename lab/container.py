@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lab import cgroups, image, network
+from lab import acme, cgroups, image, network
 from lab.state import USER, LabError, Record, hosts_file, new_key, write
 
 SUPERVISE = Path(__file__).with_name("supervise.sh")
@@ -50,6 +50,8 @@ def make_root(host: Record, public_key: str) -> None:
     subprocess.run(["chroot", root, "chown", "-R", f"{USER}:", f"/home/{USER}/.ssh"], check=True)
     for verb, unit in (("enable", "systemd-networkd"), ("mask", "systemd-modules-load")):
         subprocess.run(["systemctl", "--quiet", f"--root={root}", verb, unit], check=True)
+    if host.helper == "acme":
+        acme.prepare(host, root)
     root.rename(host.root)
 
 

@@ -13,18 +13,21 @@ from lab.image import SUITES
 from lab.network import RANGE
 from lab.state import LabError
 
+HELPERS = ("acme",)
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What the inventory asks of one host: name, Debian suite, memory limit (MiB), addresses."""
+    """What the inventory asks of one host; memory is in MiB."""
 
     name: str
     os: str = "trixie"
     memory: int | None = None
     addresses: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    helper: str | None = None
 
 
 def read(inventory: Path, project: Path) -> list[Spec]:
@@ -65,7 +68,16 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
     addresses = data.get("lab_addresses") or []
     if not isinstance(addresses, list | tuple):
         raise LabError(f"lab_addresses of {name} is {addresses!r}; it is a list of IPv4 addresses.")
-    return Spec(name, os, memory, tuple(check_address(name, address) for address in addresses))
+    addresses = tuple(check_address(name, address) for address in addresses)
+    names = data.get("lab_names") or []
+    if not isinstance(names, list | tuple) or not all(
+        isinstance(text, str) and NAME.fullmatch(text) for text in names
+    ):
+        raise LabError(f"lab_names of {name} is {names!r}; it is a list of lower-case host names.")
+    helper = data.get("lab_helper")
+    if helper not in (None, *HELPERS):
+        raise LabError(f"lab_helper of {name} is {helper!r}; it can be {' or '.join(HELPERS)}.")
+    return Spec(name, os, memory, addresses, tuple(names), helper)
 
 
 def check_address(name: str, text: Any) -> str:

@@ -32,6 +32,8 @@ class Record:
     inventory: str
     project: str
     image: str = ""  # the archive that its root was unpacked from
+    names: tuple[str, ...] = ()
+    helper: str | None = None
 
     @property
     def address(self) -> str:
@@ -59,6 +61,11 @@ class Record:
         return self.directory / "root"
 
     @property
+    def authority(self) -> Path:
+        """The certificate authority of a helper's API: what is deployed to the lab trusts it."""
+        return self.directory / f"{self.name}.pem"
+
+    @property
     def console(self) -> Path:
         return self.directory / "console.log"
 
@@ -72,7 +79,8 @@ def records() -> list[Record]:
     found = []
     for path in STATE.glob("hosts/*/host.json"):
         data = json.loads(path.read_text())
-        found.append(Record(**{**data, "addresses": tuple(data["addresses"])}))
+        tuples = {key: tuple(data.get(key, ())) for key in ("addresses", "names")}
+        found.append(Record(**{**data, **tuples}))
     return sorted(found, key=lambda record: record.number)
 
 
@@ -168,6 +176,7 @@ def describe(directory: Path, keys: dict[Record, str], archives: dict[str, str])
     (directory / "group_data").mkdir(exist_ok=True)
     addresses = {host.name: host.address for host in keys}
     certificates = sorted(CERTIFICATES.glob("*.crt"))
+    certificates += [host.authority for host in keys if host.helper]
     write(directory / "ssh_config", ssh_config(keys, directory))
     write(directory / "known_hosts", known_hosts(keys))
     write(directory / "hosts.json", json.dumps(addresses, indent=2) + "\n")
@@ -177,9 +186,9 @@ def describe(directory: Path, keys: dict[Record, str], archives: dict[str, str])
 def hosts_file(current: str, own: Record, others: Iterable[Record]) -> str:
     """An /etc/hosts with the lab's block renewed, and everything else as it was."""
     first, last = "# lab hosts, kept by the lab\n", "# end of the lab hosts\n"
-    lines = [f"{own.address} {own.name} {own.name.split('.')[0]}\n"]
-    lines += [f"{host.address} {host.name}\n" for host in others if host.name != own.name]
-    block = first + "".join(lines) + last
+    lines = [" ".join([own.address, own.name, own.name.split(".")[0], *own.names])]
+    lines += [" ".join([h.address, h.name, *h.names]) for h in others if h.name != own.name]
+    block = first + "".join(f"{line}\n" for line in lines) + last
     before, found, rest = current.partition(first)
     if not found:
         return current + block

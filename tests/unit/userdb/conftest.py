@@ -27,6 +27,7 @@ sys.path.insert(0, str(SOURCE))
 
 OWNER_PASSWORD = "owner's \\ pass word"
 READER_PASSWORD = "reader-pass"
+LOGIN_PASSWORD = "login-pass"
 
 # Of the people who log in to the test's Hub.
 PASSWORD = "correct horse"
@@ -101,6 +102,7 @@ def cluster() -> Iterator[Cluster]:
             for role, password in (
                 ("userdb_owner", OWNER_PASSWORD),
                 ("userdb_reader", READER_PASSWORD),
+                ("userdb_login", LOGIN_PASSWORD),
             ):
                 connection.execute(
                     psycopg.sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
@@ -146,6 +148,10 @@ class HubUsers:
     @property
     def reader_dsn(self) -> Path:
         return self.directory / "reader.dsn"
+
+    @property
+    def login_dsn(self) -> Path:
+        return self.directory / "login.dsn"
 
     @property
     def initial(self) -> Path:
@@ -201,8 +207,12 @@ class HubUsers:
         return psycopg.connect(self.owner_dsn.read_text(), autocommit=True)
 
     def reader(self) -> psycopg.Connection:
-        """A connection with the rights of the login."""
+        """A connection with the rights of the Hub."""
         return psycopg.connect(self.reader_dsn.read_text(), autocommit=True)
+
+    def login(self) -> psycopg.Connection:
+        """A connection with the rights of JupyterLab's login."""
+        return psycopg.connect(self.login_dsn.read_text(), autocommit=True)
 
 
 def _hub_users(cluster: Cluster, directory: Path, dbname: str = "userdb") -> HubUsers:
@@ -210,6 +220,7 @@ def _hub_users(cluster: Cluster, directory: Path, dbname: str = "userdb") -> Hub
     for path, line in (
         (hub_users.owner_dsn, cluster.dsn("userdb_owner", OWNER_PASSWORD, dbname)),
         (hub_users.reader_dsn, cluster.dsn("userdb_reader", READER_PASSWORD, dbname)),
+        (hub_users.login_dsn, cluster.dsn("userdb_login", LOGIN_PASSWORD, dbname)),
     ):
         path.touch(0o600)
         path.write_text(f"{line}\n")
@@ -243,7 +254,7 @@ def hub_users(cluster: Cluster, tmp_path: Path, database_left_by: list[str]) -> 
     hub_users = _hub_users(cluster, tmp_path)
     if database_left_by == ["hub_users"]:
         with hub_users.owner() as connection:
-            connection.execute("TRUNCATE users")
+            connection.execute("TRUNCATE users CASCADE")
     else:
         _fresh_database(cluster)
         database_left_by[:] = ["hub_users"]

@@ -211,8 +211,8 @@ def test_status(people: Any) -> None:
     people.ok("add", "eve", "--generate")
     people.ok("disable", "bob")
     assert json.loads(people.ok("status", "--json")) == {
-        "schema_version": 1,
-        "schema_wanted": 1,
+        "schema_version": 2,
+        "schema_wanted": 2,
         "users": 3,
         "enabled": 2,
         "admins": 1,

@@ -14,6 +14,7 @@ from traitlets import Integer, Unicode, default
 
 from hubstead_userdb.database import READER_DSN_FILE
 from hubstead_userdb.errors import UnavailableError
+from hubstead_userdb.names import normalised
 from hubstead_userdb.passwords import DEFAULT_COST, DEFAULT_MIN_LENGTH, Passwords
 from hubstead_userdb.reader import UsersReader
 from hubstead_userdb.table import User
@@ -145,7 +146,7 @@ class UsersTableAuthenticator(Authenticator):
 
     def normalize_username(self, username: str) -> str:
         """Lower-case, as all names in the table are; ``username_map`` does not apply."""
-        return username.strip().lower()
+        return normalised(username)
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
         """The user's name and whether an admin, or None for a wrong name or password.

@@ -1,6 +1,7 @@
 """Connections to the users' database, from a connection line in a file."""
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -19,6 +20,18 @@ def connect(dsn_file: Path, timeout: int, application: str) -> psycopg.Connectio
     :param application: the name under which PostgreSQL lists the connection.
     :raises UnavailableError: with one line that says what is wrong; it never quotes the file.
     """
+    line = conninfo(dsn_file)
+    try:
+        return psycopg.connect(line, **parameters(timeout, application))
+    except psycopg.Error as error:
+        raise UnavailableError(f"cannot reach the database: {one_line(error)}") from error
+
+
+def conninfo(dsn_file: Path) -> str:
+    """The file's connection line.
+
+    :raises UnavailableError: as ``connect`` does.
+    """
     line = _read(dsn_file)
     try:
         conninfo_to_dict(line)
@@ -27,16 +40,17 @@ def connect(dsn_file: Path, timeout: int, application: str) -> psycopg.Connectio
         raise UnavailableError(
             f"{dsn_file} does not hold a libpq connection line (host=... dbname=... user=...)"
         ) from None
-    try:
-        return psycopg.connect(
-            line,
-            connect_timeout=timeout,
-            tcp_user_timeout=timeout * 1000,
-            options=f"-c statement_timeout={timeout * 1000}",
-            application_name=application,
-        )
-    except psycopg.Error as error:
-        raise UnavailableError(f"cannot reach the database: {one_line(error)}") from error
+    return line
+
+
+def parameters(timeout: int, application: str) -> dict[str, Any]:
+    """What every connection has beside its line; for the arguments see ``connect``."""
+    return {
+        "connect_timeout": timeout,
+        "tcp_user_timeout": timeout * 1000,
+        "options": f"-c statement_timeout={timeout * 1000}",
+        "application_name": application,
+    }
 
 
 def explain(error: psycopg.Error) -> str:

@@ -10,6 +10,11 @@ USERNAME_PATTERN = r"^[a-z0-9][a-z0-9._@-]{0,63}$"
 _username = re.compile(USERNAME_PATTERN.removesuffix("$") + r"\Z")
 
 
+def normalised(text: str) -> str:
+    """What a person typed as a name, as the table would have it."""
+    return text.strip().lower()
+
+
 def is_username(name: str) -> bool:
     """Whether the table would take the name."""
     return _username.match(name) is not None

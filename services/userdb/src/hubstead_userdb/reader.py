@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,7 +66,7 @@ class UsersReader:
             raise UnavailableError(self._down_reason)
         try:
             try:
-                with connect(self._dsn_file, self._timeout, self._application) as connection:
+                with self._connection() as connection:
                     return work(connection)
             except psycopg.Error as error:
                 raise UnavailableError(explain(error)) from error
@@ -73,3 +74,6 @@ class UsersReader:
             self._down_reason = str(error)
             self._down_until = time.monotonic() + _PAUSE
             raise
+
+    def _connection(self) -> AbstractContextManager[psycopg.Connection]:
+        return connect(self._dsn_file, self._timeout, self._application)

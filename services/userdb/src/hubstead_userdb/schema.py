@@ -8,7 +8,9 @@ from hubstead_userdb.names import USERNAME_PATTERN
 from hubstead_userdb.passwords import HASH_PATTERN
 
 READER = "userdb_reader"
-VERSION = 1
+#: The role of JupyterLab's login; a deployment without that login has no such role.
+LOGIN = "userdb_login"
+VERSION = 2
 
 # Any constant that nothing else in this database uses. Held by whoever changes the table or its
 # rows through hub-users, so that "is there another admin?" stays true until the commit.
@@ -59,20 +61,118 @@ _VERSION_1 = sql.SQL(
     """
 ).format(username_pattern=sql.Literal(USERNAME_PATTERN), hash_pattern=sql.Literal(HASH_PATTERN))
 
+# Sessions of JupyterLab's login, which reaches them through three functions only: it can neither
+# list nor prolong them, and one begins only for who could show the hash that is in force.
+_VERSION_2 = sql.SQL(
+    """
+    CREATE TABLE public.login_sessions (
+        token_hash bytea PRIMARY KEY CHECK (octet_length(token_hash) = 32),
+        user_id bigint NOT NULL REFERENCES public.users ON DELETE CASCADE,
+        expires_at timestamptz NOT NULL
+    );
+
+    -- For good: neither enabling the user again nor the old password brings a session back.
+    CREATE FUNCTION public.users_end_sessions() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+    $$ BEGIN DELETE FROM public.login_sessions WHERE user_id = NEW.id; RETURN NULL; END $$;
+
+    CREATE TRIGGER users_end_sessions AFTER UPDATE ON public.users FOR EACH ROW
+    WHEN (OLD.password_hash <> NEW.password_hash OR NEW.must_change_password OR NOT NEW.enabled)
+    EXECUTE FUNCTION public.users_end_sessions();
+
+    CREATE FUNCTION public.login_session_open(
+        username text, current_hash text, token_hash bytea, minutes integer)
+    RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+    $$ DECLARE opened boolean; BEGIN
+        -- FOR SHARE waits for whoever is changing the row, and then looks at it again. So no
+        -- session begins beside the change that ends all of them.
+        INSERT INTO public.login_sessions (token_hash, user_id, expires_at)
+        SELECT login_session_open.token_hash, users.id, now() + make_interval(mins => minutes)
+        FROM public.users
+        WHERE users.username = login_session_open.username
+            AND users.password_hash = current_hash
+            AND users.enabled
+            AND NOT users.must_change_password
+        FOR SHARE;
+        opened := FOUND;
+        DELETE FROM public.login_sessions WHERE login_sessions.token_hash IN (
+            SELECT expired.token_hash FROM public.login_sessions AS expired
+            WHERE expired.expires_at <= now()
+            FOR UPDATE SKIP LOCKED);
+        RETURN opened;
+    END $$;
+
+    CREATE FUNCTION public.login_session_find(token_hash bytea)
+    RETURNS TABLE (username text, seconds integer)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+    $$
+        SELECT users.username, ceil(extract(epoch FROM expires_at - now()))::integer
+        FROM public.login_sessions JOIN public.users ON users.id = user_id
+        WHERE login_sessions.token_hash = login_session_find.token_hash AND expires_at > now()
+    $$;
+
+    CREATE FUNCTION public.login_session_close(token_hash bytea) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+    $$
+        DELETE FROM public.login_sessions
+        WHERE login_sessions.token_hash = login_session_close.token_hash
+    $$;
+    """
+)
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2)
+
+_CHANGE_PASSWORD = "public.change_password(text, text, text)"
+_SESSIONS = (
+    "public.login_session_open(text, text, bytea, integer)",
+    "public.login_session_find(bytea)",
+    "public.login_session_close(bytea)",
+)
+_EVERY_FUNCTION = (
+    _CHANGE_PASSWORD,
+    *_SESSIONS,
+    "public.users_touch()",
+    "public.users_end_sessions()",
+)
+
+#: What each role may execute; beside that both read ``users``, and nothing else.
+_FUNCTIONS = {READER: (_CHANGE_PASSWORD,), LOGIN: (_CHANGE_PASSWORD, *_SESSIONS)}
+
 # In every migration, so that a right that was lost or added by hand is put right as well.
 _GRANTS = sql.SQL(
     """
     REVOKE ALL ON DATABASE {database} FROM PUBLIC;
-    GRANT CONNECT ON DATABASE {database} TO {reader};
-    REVOKE CREATE ON SCHEMA public FROM PUBLIC, {reader};
-    GRANT USAGE ON SCHEMA public TO {reader};
-    REVOKE ALL ON public.users, public.userdb_schema FROM PUBLIC, {reader};
-    GRANT SELECT ON public.users TO {reader};
-    REVOKE ALL ON FUNCTION public.users_touch(), public.change_password(text, text, text)
-        FROM PUBLIC, {reader};
-    GRANT EXECUTE ON FUNCTION public.change_password(text, text, text) TO {reader};
+    GRANT CONNECT ON DATABASE {database} TO {role};
+    REVOKE CREATE ON SCHEMA public FROM PUBLIC, {role};
+    GRANT USAGE ON SCHEMA public TO {role};
+    REVOKE ALL ON public.users, public.userdb_schema, public.login_sessions FROM PUBLIC, {role};
+    GRANT SELECT ON public.users TO {role};
+    REVOKE ALL ON FUNCTION {every_function} FROM PUBLIC, {role};
+    GRANT EXECUTE ON FUNCTION {functions} TO {role};
     """
 )
+
+_RIGHTS = """
+    SELECT has_table_privilege(rolname, 'public.users', 'SELECT')
+        AND NOT has_table_privilege(
+            rolname, 'public.users', 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+        AND NOT has_any_column_privilege(rolname, 'public.users', 'INSERT, UPDATE, REFERENCES')
+        AND NOT has_any_column_privilege(
+            rolname, 'public.login_sessions', 'SELECT, INSERT, UPDATE, REFERENCES')
+        AND NOT has_table_privilege(
+            rolname, 'public.login_sessions', 'DELETE, TRUNCATE, TRIGGER')
+        AND NOT has_schema_privilege(rolname, 'public', 'CREATE')
+        AND has_schema_privilege(rolname, 'public', 'USAGE')
+        AND has_database_privilege(rolname, current_database(), 'CONNECT')
+        AND NOT has_database_privilege(rolname, current_database(), 'CREATE, TEMPORARY')
+        AND (
+            SELECT bool_and(
+                has_function_privilege(rolname, name, 'EXECUTE')
+                = (name = ANY (%(functions)s::text[])))
+            FROM unnest(%(every_function)s::text[]) AS name)
+    FROM pg_roles WHERE rolname = %(role)s
+"""
 
 
 def lock_for_writing(connection: psycopg.Connection) -> None:
@@ -93,7 +193,7 @@ def version(connection: psycopg.Connection) -> int | None:
 
 
 def missing(connection: psycopg.Connection) -> list[str]:
-    """What ``migrate`` would do, in words; empty when the schema and the reader's rights are right.
+    """What ``migrate`` would do, in words; empty when schema and rights are right.
 
     :raises RefusedError: if the schema is newer than this program.
     """
@@ -105,23 +205,24 @@ def missing(connection: psycopg.Connection) -> list[str]:
         )
     if found is None:
         return [f"create the users table (schema version {VERSION})"]
+    if found < VERSION:
+        return [f"update the users table from schema version {found} to {VERSION}"]
+    return [
+        f"grant {role} its rights" for role in _FUNCTIONS if not _has_its_rights(connection, role)
+    ]
+
+
+def _has_its_rights(connection: psycopg.Connection, role: str) -> bool:
+    """Whether the role's rights are the wanted ones; True where a login is not wanted at all."""
     row = connection.execute(
-        """
-        SELECT has_table_privilege(rolname, 'public.users', 'SELECT')
-            AND NOT has_table_privilege(
-                rolname, 'public.users', 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
-            AND NOT has_any_column_privilege(rolname, 'public.users', 'INSERT, UPDATE, REFERENCES')
-            AND NOT has_schema_privilege(rolname, 'public', 'CREATE')
-            AND has_schema_privilege(rolname, 'public', 'USAGE')
-            AND has_database_privilege(rolname, current_database(), 'CONNECT')
-            AND NOT has_database_privilege(rolname, current_database(), 'CREATE, TEMPORARY')
-            AND has_function_privilege(
-                rolname, 'public.change_password(text, text, text)', 'EXECUTE')
-        FROM pg_roles WHERE rolname = %s
-        """,
-        [READER],
+        _RIGHTS,
+        {
+            "role": role,
+            "functions": list(_FUNCTIONS[role]),
+            "every_function": list(_EVERY_FUNCTION),
+        },
     ).fetchone()
-    return [] if row is not None and row[0] else [f"grant {READER} its rights"]
+    return role == LOGIN if row is None else bool(row[0])
 
 
 def migrate(connection: psycopg.Connection) -> list[str]:
@@ -132,23 +233,44 @@ def migrate(connection: psycopg.Connection) -> list[str]:
     with connection.transaction():
         lock_for_writing(connection)
         changes = missing(connection)
-        if not changes:
-            return []
-        try:
-            if version(connection) is None:
-                connection.execute(_VERSION_1)
-                connection.execute(
-                    "INSERT INTO public.userdb_schema (version) VALUES (%s)", [VERSION]
-                )
-            connection.execute(
-                _GRANTS.format(
-                    database=sql.Identifier(connection.info.dbname), reader=sql.Identifier(READER)
-                )
-            )
-        except psycopg.errors.DuplicateTable as error:
-            raise RefusedError(
-                "this database has a table 'users' already that hub-users did not make"
-            ) from error
-        except psycopg.errors.UndefinedObject as error:
-            raise RefusedError(f"the role {READER} does not exist: the deploy makes it") from error
+        if changes:
+            try:
+                install(connection)
+            except psycopg.errors.DuplicateTable as error:
+                raise RefusedError(
+                    "this database has a table 'users' already that hub-users did not make; if it "
+                    "holds plain passwords: sudo hub-users import --plain-table"
+                ) from error
         return changes
+
+
+def install(connection: psycopg.Connection) -> None:
+    """Create what is missing, and grant the roles their rights, within the caller's transaction.
+
+    :raises RefusedError: if the reader's role is missing.
+    """
+    found = version(connection) or 0
+    for migration in _MIGRATIONS[found:]:
+        connection.execute(migration)
+    connection.execute(
+        """
+        INSERT INTO public.userdb_schema (version) VALUES (%s)
+        ON CONFLICT (one_row) DO UPDATE SET version = excluded.version
+        """,
+        [VERSION],
+    )
+    rows = connection.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", [list(_FUNCTIONS)]
+    )
+    present = {row[0] for row in rows}
+    if READER not in present:
+        raise RefusedError(f"the role {READER} does not exist: the deploy makes it")
+    for role in present:
+        connection.execute(
+            _GRANTS.format(
+                database=sql.Identifier(connection.info.dbname),
+                role=sql.Identifier(role),
+                functions=sql.SQL(", ").join(map(sql.SQL, _FUNCTIONS[role])),
+                every_function=sql.SQL(", ").join(map(sql.SQL, _EVERY_FUNCTION)),
+            )
+        )

@@ -113,58 +113,44 @@ def _certify(host: Record) -> None:
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"lab authority of {host.name}")])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lab ACME server")])
-    names = x509.SubjectAlternativeName(
-        [
-            x509.DNSName(host.name),
-            *(x509.IPAddress(ip_address(text)) for text in (host.address, host.address6)),
-        ]
-    )
-    # Python 3.13 refuses an authority without keyCertSign, and a certificate without a key id.
+    key_id = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
+    # Python 3.13 refuses an authority without keyCertSign, and a certificate without this id.
     usage = x509.KeyUsage(
         digital_signature=False, content_commitment=False, key_encipherment=False,
         data_encipherment=False, key_agreement=False, key_cert_sign=True, crl_sign=True,
         encipher_only=False, decipher_only=False,
     )  # fmt: skip
-    key_id = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
+    issuer_id = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
+    addresses = (ip_address(host.address), ip_address(host.address6))
+    names = [x509.DNSName(host.name), *(x509.IPAddress(address) for address in addresses)]
     now = datetime.now(UTC)
-
-    def builder(
-        subject: x509.Name, public_key: ec.EllipticCurvePublicKey
-    ) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=365))
-        )
-
+    draft = (
+        x509.CertificateBuilder()
+        .issuer_name(issuer)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
+    )
     authority = (
-        builder(issuer, authority_key.public_key())
+        draft.subject_name(issuer)
+        .serial_number(x509.random_serial_number())
+        .public_key(authority_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(key_id, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     certificate = (
-        builder(subject, key.public_key())
-        .add_extension(names, critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id), critical=False
-        )
+        draft.subject_name(subject)
+        .serial_number(x509.random_serial_number())
+        .public_key(key.public_key())
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(issuer_id, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
+    pem = serialization.Encoding.PEM
     secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    write(host.directory / "key.pem", secret.decode(), 0o600)
-    write(host.directory / "certificate.pem", _pem(certificate))
-    write(host.authority, _pem(authority))
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    write(host.directory / "key.pem", secret, 0o600)
+    write(host.directory / "certificate.pem", certificate.public_bytes(pem).decode())
+    write(host.authority, authority.public_bytes(pem).decode())

@@ -53,7 +53,7 @@ class Lab:
             self._refresh()
             self._boot(stopped)
             self._wait(wanted)
-        self._help(wanted)
+        self._start_helpers(wanted)
         return wanted
 
     def down(self, path: str | Path | None = None) -> None:
@@ -98,7 +98,7 @@ class Lab:
             self._refresh()
             self._boot([record])
             self._wait([record])
-        self._help([record])
+        self._start_helpers([record])
 
     def cut(self, name: str, *, stay_down: bool = False) -> None:
         """Cut the host's power, and give it back unless it shall stay down."""
@@ -226,7 +226,7 @@ class Lab:
         for record in records:
             container.wait(record, self.ssh_command(), self._progress)
 
-    def _help(self, records: list[Record]) -> None:
+    def _start_helpers(self, records: list[Record]) -> None:
         for record in records:
             if record.helper == "acme":
                 self._progress(f"{record.name} serves {acme.install(self, record)}")

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from lab import Lab
+from lab.acme import Pebble
+from tests.support import PROJECT
+
+HELPER = PROJECT / "tests/inventories/acme_helper.py"
 
 
 @pytest.fixture(scope="module")
@@ -13,3 +17,12 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     lab.up(request.module.INVENTORY)
     yield lab
     lab.down(request.module.INVENTORY)
+
+
+@pytest.fixture(scope="module")
+def acme() -> Iterator[Pebble]:
+    """The lab's ACME server. What is deployed after this is up trusts its API."""
+    lab = Lab()
+    lab.up(HELPER)
+    yield Pebble(lab, "acme.example.net")
+    lab.down(HELPER)

@@ -1,12 +1,14 @@
 """The parts of the lab that need no host."""
 
+import runpy
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import api, checks, image, inventory, network, state
+from lab import acme, api, checks, image, inventory, network, state
 from lab.__main__ import main
 from lab.inventory import Spec
 from lab.state import LabError, Record
@@ -45,7 +47,8 @@ class TestAddresses:
         assert len(host.interface) < 16
 
     def test_records_outlive_the_process(self) -> None:
-        hosts = [record(), record("db.example.org", 11, memory=512, addresses=("169.254.169.254",))]
+        further = {"addresses": ("169.254.169.254",), "names": ("db2.example.org",)}
+        hosts = [record(helper="acme"), record("db.example.org", 11, memory=512, **further)]
         for host in reversed(hosts):
             host.save()
         assert state.records() == hosts
@@ -61,6 +64,14 @@ class TestHostsFile:
             "198.18.0.10 hub.example.org hub",
             "198.18.0.11 db.example.org",
             "# end of the lab hosts",
+        ]
+
+    def test_has_the_further_names_of_every_host(self) -> None:
+        own = record(names=("www.example.org", "w3.example.org"))
+        other = record("edge.example.net", 11, names=("w3.example.net",))
+        assert state.hosts_file("", own, [own, other]).splitlines()[1:3] == [
+            "198.18.0.10 hub.example.org hub www.example.org w3.example.org",
+            "198.18.0.11 edge.example.net w3.example.net",
         ]
 
     def test_is_renewed_between_lines_of_others(self) -> None:
@@ -101,9 +112,16 @@ class TestInventory:
             "lab_os": "bookworm",
             "lab_memory": 2048,
             "lab_addresses": ["169.254.169.254", "198.18.1.1"],
+            "lab_names": ["www.example.org"],
+            "lab_helper": "acme",
         }
         assert inventory.parse("a", data) == Spec(
-            "a", "bookworm", 2048, ("169.254.169.254", "198.18.1.1")
+            "a",
+            "bookworm",
+            2048,
+            ("169.254.169.254", "198.18.1.1"),
+            names=("www.example.org",),
+            helper="acme",
         )
 
     @pytest.mark.parametrize(
@@ -119,6 +137,10 @@ class TestInventory:
             ("a", {"lab_addresses": ["::1"]}, "'::1' is not an IPv4 address"),
             ("a", {"lab_addresses": ["198.18.0.77"]}, "cannot be played by a lab host"),
             ("a", {"lab_addresses": ["1.2.3.4"]}, "cannot be played by a lab host"),
+            ("a", {"lab_names": "www.example.org"}, "a list of lower-case host names"),
+            ("a", {"lab_names": ["b", "W.example.org"]}, "a list of lower-case host names"),
+            ("a", {"lab_names": ["b c"]}, "a list of lower-case host names"),
+            ("a", {"lab_helper": "ldap"}, "lab_helper of a is 'ldap'; it can be acme"),
         ],
     )
     def test_what_is_refused(self, name: str, data: dict[str, Any], error: str) -> None:
@@ -204,6 +226,52 @@ class TestOwnership:
         record(project=str(api.PROJECT)).save()
         with pytest.raises(LabError, match="already up with other settings"):
             up(Spec("hub.example.org", os="bookworm"))
+
+    def test_up_with_a_name_of_another_host(self, up: Callable[[Spec], object]) -> None:
+        record("db.example.org", 11, project=str(api.PROJECT), names=("www.example.org",)).save()
+        error = r"www\.example\.org is a name of two lab hosts, db\.example\.org and hub\."
+        with pytest.raises(LabError, match=error):
+            up(Spec("hub.example.org", names=("www.example.org",)))
+
+
+class TestAcme:
+    """Certificates of the ACME server's API, and the files of its host."""
+
+    @pytest.fixture
+    def helper(self) -> Record:
+        host = record("acme.example.net", helper="acme")
+        host.save()
+        return host
+
+    def test_its_authority_is_strictly_valid_and_lasts_as_long_as_the_helper(
+        self, helper: Record, tmp_path: Path
+    ) -> None:
+        acme.prepare(helper, tmp_path / "root")
+        authority = helper.authority.read_bytes()
+        acme.prepare(helper, tmp_path / "reset")
+        assert helper.authority.read_bytes() == authority
+        certificate = tmp_path / "reset/etc/lab-acme/certificate.pem"
+        for option, name in (("hostname", helper.name), ("ip", helper.address)):
+            command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver"]
+            command += [f"-verify_{option}", name, "-CAfile", str(helper.authority)]
+            subprocess.run([*command, str(certificate)], check=True)
+
+    def test_only_the_key_is_secret(self, helper: Record, tmp_path: Path) -> None:
+        acme.prepare(helper, tmp_path / "root")
+        files = [*helper.directory.iterdir(), *(tmp_path / "root/etc/lab-acme").iterdir()]
+        closed = {file for file in files if not file.stat().st_mode & 0o044}
+        assert closed == {file for file in files if file.name == "key.pem"}
+
+    def test_what_is_deployed_trusts_it(self, helper: Record, tmp_path: Path) -> None:
+        acme.prepare(helper, tmp_path / "root")
+        state.describe(tmp_path, {helper: "ssh-ed25519 AAAA", record("a", 11): "ssh-x B"}, {})
+        data = runpy.run_path(str(tmp_path / "group_data/all.py"))
+        assert data["base_ca_certificates"][-1] == str(helper.authority)
+
+    def test_another_host_is_no_acme_server(self) -> None:
+        record(project=str(api.PROJECT)).save()
+        with pytest.raises(LabError, match=r"hub\.example\.org is not an ACME server"):
+            acme.Pebble(api.Lab(), "hub.example.org")
 
 
 class TestCommandLine:

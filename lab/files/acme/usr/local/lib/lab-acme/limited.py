@@ -23,18 +23,18 @@ class Handler(BaseHTTPRequestHandler):
     def handle_one(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/order-plz":  # Pebble's newOrder
-            headers = {"Content-Type": "application/problem+json", "Retry-After": "3600"}
+            headers = [("Content-Type", "application/problem+json"), ("Retry-After", "3600")]
             return self.reply(429, headers, json.dumps(PROBLEM).encode())
         pebble = HTTPSConnection("127.0.0.1", 14001, context=ssl._create_unverified_context())
         pebble.request(self.command, self.path, body, dict(self.headers))
         answer = pebble.getresponse()
-        self.reply(answer.status, dict(answer.getheaders()), answer.read())
+        self.reply(answer.status, answer.getheaders(), answer.read())
 
     do_GET = do_HEAD = do_POST = handle_one  # noqa: N815
 
-    def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    def reply(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)
-        for name, value in headers.items():
+        for name, value in headers:
             if name not in ("Content-Length", "Transfer-Encoding", "Connection"):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))

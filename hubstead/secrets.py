@@ -37,6 +37,7 @@ class SecretsSettings(Settings):
     """Where the secrets of an inventory are kept."""
 
     prefixes = ("secrets_",)
+    everywhere = ("secrets_",)
 
     secrets_age_file: Path | None = Field(
         None, description="An age-encrypted file that holds the secrets, for keeping them in git."

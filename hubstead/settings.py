@@ -36,11 +36,13 @@ class Settings(BaseModel):
     """The base of every role's settings.
 
     `prefixes` are the key prefixes that belong to the role: an unknown key under one of them is
-    an error. A field's description is its line in the settings reference.
+    an error. Keys that begin with one of `everywhere` concern several hosts, and have one value in
+    an inventory. A field's description is its line in the settings reference.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     prefixes: ClassVar[tuple[str, ...]] = ()
+    everywhere: ClassVar[tuple[str, ...]] = ()
     models: ClassVar[list[type[Settings]]] = []
 
     @classmethod
@@ -158,17 +160,38 @@ def check(data: Mapping[str, Any]) -> list[str]:
     return mistakes
 
 
+def disagreements(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The keys that must be the same on all hosts and are not, one line each.
+
+    + hosts: host data that has passed `check`, by the host's name.
+    """
+    for model in models():
+        checked = {name: _of(model, data) for name, data in hosts.items()}
+        for key in model.model_fields:
+            found: dict[str, list[str]] = {}
+            for name, settings in checked.items():
+                found.setdefault(repr(getattr(settings, key)), []).append(name)
+            if key.startswith(model.everywhere) and len(found) > 1:
+                each = " and ".join(f"{value} on {', '.join(of)}" for value, of in found.items())
+                yield (
+                    f"`{key}` concerns several hosts, and is {each}: set it once for all of them, "
+                    "in group_data/all.py or for every group of the inventory"
+                )
+
+
 def check_inventory(hosts: Iterable[Host]) -> None:
     """Check every role's settings on every host.
 
     Raises SettingsError with all mistakes of all hosts, so that they are mended in one go.
     """
+    data = {host.name: host.data.dict() for host in hosts}
     found: dict[str, list[str]] = {}
-    for host in hosts:
-        for mistake in check(host.data.dict()):
-            found.setdefault(mistake, []).append(host.name)
-    if found:
-        lines = [f"  {', '.join(names)}: {mistake}" for mistake, names in found.items()]
+    for name, values in data.items():
+        for mistake in check(values):
+            found.setdefault(mistake, []).append(name)
+    lines = [f"  {', '.join(names)}: {mistake}" for mistake, names in found.items()]
+    lines += [] if found else [f"  {mistake}" for mistake in disagreements(data)]
+    if lines:
         raise SettingsError("Settings are wrong; no host was touched.\n" + "\n".join(lines))
 
 

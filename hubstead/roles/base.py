@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
+from ipaddress import ip_network
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, host
 
 from hubstead.operations import certificates, files, packages, units
+from hubstead.operations.addresses import Addresses
+from hubstead.operations.firewall import Network
 from hubstead.operations.login import Login
 from hubstead.operations.machine import Machine, MachineState
 from hubstead.render import render
@@ -183,6 +186,11 @@ def _fit_machine() -> MachineState:
 def address(of: Host) -> str:
     """The name or address under which the other hosts reach a host."""
     return load_for(BaseSettings, of).base_address or of.name
+
+
+def networks(of: Host) -> list[Network]:
+    """The addresses from which a host reaches the others, each as a network of one address."""
+    return [ip_network(str(address)) for address in of.get_fact(Addresses)]
 
 
 def claim(role: str) -> None:

@@ -14,8 +14,7 @@ from pydantic import Field, field_validator
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
-from hubstead.operations.addresses import Addresses
-from hubstead.roles.base import address
+from hubstead.roles.base import address, networks
 from hubstead.settings import Settings, load
 from hubstead.topology import TopologyError, tier_host
 
@@ -28,6 +27,7 @@ class EdgeSettings(Settings):
     """What faces the internet."""
 
     prefixes = ("proxy_", "edge_")
+    everywhere = ("proxy", "edge", "hub_names")
 
     proxy: Literal["traefik", "chp"] = Field(
         "traefik",
@@ -120,5 +120,4 @@ def edge_networks() -> list[str]:
         return []
     if shares_host():
         return ["127.0.0.1/32", "::1/128"]
-    found = tier_host("edge").get_fact(Addresses)
-    return [f"{address}/{address.max_prefixlen}" for address in found]
+    return [str(network) for network in networks(tier_host("edge"))]

@@ -13,9 +13,10 @@ from pyinfra.context import ctx_host, ctx_inventory, host
 
 from hubstead.operations import files, packages, units
 from hubstead.operations import firewall as chains
-from hubstead.operations.addresses import Addresses, Connection, Resolvers, SshConnection
+from hubstead.operations.addresses import Connection, Resolvers, SshConnection
 from hubstead.operations.firewall import LINK_LOCAL, Network, Opening, Policy, Users
 from hubstead.render import render
+from hubstead.roles.base import networks
 from hubstead.roles.docker import DockerSettings
 from hubstead.roles.edge import EdgeSettings, is_front
 from hubstead.roles.jupyterhub import HubSettings
@@ -130,11 +131,6 @@ def refuse_lock_out(settings: FirewallSettings, connection: Connection | None, n
     return port
 
 
-def _own_networks(hosts: list[Host]) -> list[Network]:
-    """The addresses of hosts, each as a network of one address."""
-    return [ip_network(str(address)) for one in hosts for address in one.get_fact(Addresses)]
-
-
 def _public_ports() -> tuple[int, ...]:
     """The ports of the service on the host at hand, where that faces the internet."""
     settings = load(EdgeSettings)
@@ -145,10 +141,10 @@ def _openings(settings: FirewallSettings, ssh_port: int) -> list[Opening]:
     openings = [Opening(ssh_port, "tcp", tuple(settings.firewall_ssh_from))]
     openings += [Opening(port, "tcp", EVERYONE) for port in _public_ports()]
     if plays("hub") and not is_front():
-        edge = tuple(_own_networks([tier_host("edge")]))
+        edge = tuple(networks(tier_host("edge")))
         openings.append(Opening(load(EdgeSettings).proxy_port, "tcp", edge))
     if plays("db") and not plays("hub"):
-        hub = tuple(_own_networks([tier_host("hub")]))
+        hub = tuple(networks(tier_host("hub")))
         openings.append(Opening(DATABASE_PORT, "tcp", hub))
     openings += [
         Opening(port.port, port.protocol, tuple(port.sources)) for port in settings.firewall_open
@@ -159,7 +155,7 @@ def _openings(settings: FirewallSettings, ssh_port: int) -> list[Opening]:
 def _users(settings: FirewallSettings) -> Users:
     docker = load(DockerSettings)
     here = cast(Host, ctx_host.get())
-    others = _own_networks([other for other in ctx_inventory.get() if other is not here])
+    others = [net for other in ctx_inventory.get() if other is not here for net in networks(other)]
     internet = settings.firewall_user_internet
     resolvers: list[IPv4Address] = host.get_fact(Resolvers) if internet else []
     return Users(

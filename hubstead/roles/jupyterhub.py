@@ -26,6 +26,7 @@ class HubSettings(Settings):
     """The Hub and the users' servers."""
 
     prefixes = ("hub_",)
+    everywhere = ("hub_base_url",)
 
     hub_authenticator: Literal["users-table"] = Field(
         "users-table", description="How people log in; users-table: `hub_users` and `hub-users`."

@@ -31,6 +31,7 @@ class TlsSettings(Settings):
     """Certificates."""
 
     prefixes = ("tls_",)
+    everywhere = ("tls",)
 
     tls: Literal["internal"] = Field(
         "internal",

@@ -163,6 +163,19 @@ def test_all_mistakes_of_all_hosts_are_reported_together() -> None:
     assert len(lines) == 3
 
 
+def test_hosts_that_disagree_on_the_service_are_refused() -> None:
+    """What is set in group_data/edge.py alone, the hub would not know of."""
+    inventory = Inventory(
+        (["db", "hub", "edge"], {}),
+        edge=(["edge"], {"edge": "nginx", "base_timezone": "Europe/Zurich"}),
+    )
+    with pytest.raises(SettingsError) as error:
+        check_inventory(inventory)
+    assert "no host was touched" in str(error.value)
+    (mistake,) = str(error.value).splitlines()[1:]
+    assert "`edge` concerns several hosts, and is 'none' on db, hub and 'nginx' on edge" in mistake
+
+
 def test_every_key_belongs_to_its_role() -> None:
     """A key that has no prefix of its own role is not protected against typos."""
     prefixes = tuple(prefix for model in settings.models() for prefix in model.prefixes)

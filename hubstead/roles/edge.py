@@ -44,6 +44,22 @@ class EdgeSettings(Settings):
     )
     edge_http_port: int = Field(80, ge=1, le=65535, description="Port that leads to HTTPS.")
     edge_https_port: int = Field(443, ge=1, le=65535, description="Port of the service.")
+    edge_upload_limit: int = Field(
+        512,
+        ge=0,
+        description="MiB that one request may bring to the edge; 0: no limit. The default is that "
+        "of Jupyter's own server.",
+    )
+    edge_site: bool = Field(
+        True,
+        description="Whether the edge gets a site of ours, with ports and certificate; False: only "
+        "what the owner's own site includes to lead to the service.",
+    )
+    edge_ocsp: bool = Field(
+        False,
+        description="Staple the answers of the certificate authority's OCSP server, for those that "
+        "still have one.",
+    )
     hub_names: list[str] = Field(
         [],
         description="Names under which people reach the service, the main one first; by default "
@@ -59,6 +75,8 @@ class EdgeSettings(Settings):
         return value
 
     def check(self) -> None:
+        if self.edge == "none" and not self.edge_site:
+            raise ValueError("`edge_site` = False needs an `edge`: without one there is no site")
         ports = {"edge_http_port": self.edge_http_port, "edge_https_port": self.edge_https_port}
         if self.edge != "none":
             ports["proxy_port"] = self.proxy_port

@@ -6,10 +6,12 @@ to each other is verified with it, and with `tls` = internal it vouches for the 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import Field
 from pyinfra.api.deploy import deploy
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_host
 
 from hubstead.operations import accounts, files, internal_ca, units
 from hubstead.render import render
@@ -25,6 +27,8 @@ GROUP = "hubstead-tls"
 INTERNAL, PUBLIC = "/etc/hubstead/tls", "/etc/hubstead/certificate"
 #: Roots of the other hosts' authorities
 TRUST = "/etc/hubstead/trust"
+#: Answers to the challenges of ACME servers (RFC 8555, 8.3), for what serves port 80
+WEBROOT = "/var/lib/hubstead/acme"
 
 
 class TlsSettings(Settings):
@@ -53,6 +57,11 @@ def internal_names() -> list[str]:
 def public_directory() -> str:
     """Where the certificate that people see lies on the front."""
     return INTERNAL if load(TlsSettings).tls == "internal" else PUBLIC
+
+
+def root_of(of: Host) -> str:
+    """Where the host at hand has the root certificate of a host's authority."""
+    return f"{INTERNAL}/ca.pem" if of is cast(Host, ctx_host.get()) else f"{TRUST}/{of.name}.pem"
 
 
 @deploy("tls")

@@ -1,0 +1,202 @@
+"""The login as gunicorn runs it, and people with their browsers."""
+
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from html import unescape
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.userdb.conftest import (
+    NEW_PASSWORD,
+    PASSWORD,
+    Cluster,
+    HubUsers,
+    _fresh_database,
+    _hub_users,
+    _migrate,
+)
+
+ORIGIN = "https://hub.example.org:30088"
+SECRET_KEY = "key-of-the-login-" * 3
+TOKEN = "0123456789abcdef-token-of-jupyterlab"
+SESSION = "__Host-hubstead-session"
+FORM = "__Host-hubstead-form"
+
+_addresses = itertools.count(1)
+
+
+class Visitor:
+    """A person's browser behind the proxy: keeps cookies, fills in forms, runs no script."""
+
+    def __init__(self, socket: Path, address: str) -> None:
+        self.cookies: dict[str, str] = {}
+        self.client = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(socket)),
+            base_url="http://login",
+            headers={"X-Forwarded-For": address},
+            timeout=60,
+        )
+
+    def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        # By hand, as httpx sends no Secure cookie over plain HTTP.
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        headers = {"Cookie": cookies} | kwargs.pop("headers", {})
+        answer = self.client.request(method, path, headers=headers, **kwargs)
+        for header in answer.headers.get_list("Set-Cookie"):
+            for name, morsel in SimpleCookie(header).items():
+                assert morsel["secure"] and morsel["httponly"] and morsel["path"] == "/"
+                assert morsel["samesite"] == "Lax" and not morsel["domain"]
+                self.cookies[name] = morsel.value
+                if not morsel.value:
+                    del self.cookies[name]
+        return answer
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return self.request("GET", path, headers=headers)
+
+    def post(self, page: str, action: str | None = None, **fields: str) -> httpx.Response:
+        """Send the form on the page with what its hidden fields hold."""
+        text = self.get(page).text
+        hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', text)
+        data = {name: unescape(value) for name, value in hidden} | fields
+        return self.request("POST", action or page, data=data, headers={"Origin": ORIGIN})
+
+    def login(
+        self, username: str, password: str = PASSWORD, page: str = "/auth/login"
+    ) -> httpx.Response:
+        return self.post(page, username=username, password=password)
+
+    def logout(self) -> httpx.Response:
+        return self.post("/auth/account", "/auth/logout")
+
+    def change_password(
+        self,
+        current: str,
+        new: str,
+        again: str | None = None,
+        page: str = "/auth/password",
+        **fields: str,
+    ) -> httpx.Response:
+        return self.post(
+            page,
+            password=current,
+            new_password=new,
+            new_password_again=new if again is None else again,
+            **fields,
+        )
+
+    def check(self, **headers: str) -> httpx.Response:
+        """What the proxy asks before each request of this browser."""
+        return self.get("/internal/session", **headers)
+
+    def is_logged_in(self) -> bool:
+        return self.check().status_code == 204
+
+
+class LoginService:
+    """A running login with a users table."""
+
+    #: From where the test's people come; another for each, as wrong passwords of one add up.
+    address = "198.51.100.1"
+
+    def __init__(self, hub_users: HubUsers, directory: Path, **environment: str) -> None:
+        self.hub_users = hub_users
+        self.socket = directory / "login.sock"
+        self.token_file = directory / "token"
+        self.log = directory / "log"
+        self.token_file.write_text(f"{TOKEN}\n")
+        credentials = directory / "credentials"
+        credentials.mkdir()
+        (credentials / "users").write_text(hub_users.login_dsn.read_text())
+        (credentials / "secret-key").write_text(f"{SECRET_KEY}\n")
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": hub_users.environment["PYTHONPATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "CREDENTIALS_DIRECTORY": str(credentials),
+            "HUBSTEAD_LOGIN_ORIGINS": f"{ORIGIN} https://other.example.org",
+            "HUBSTEAD_LOGIN_TOKEN_FILE": str(self.token_file),
+            "HUBSTEAD_LOGIN_BCRYPT_COST": "4",
+        } | environment
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "gunicorn",
+                "--config", "python:hubstead_userdb.login.gunicorn_config",
+                "--bind", f"unix:{self.socket}",
+                "hubstead_userdb.login.app:create_app()",
+            ],
+            env=self.environment,
+            stdout=self.log.open("a"),
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def wait(self) -> None:
+        """Until the login answers."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                self.visitor().get("/internal/health")
+                return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=40) == 0
+
+    def visitor(self, address: str = "") -> Visitor:
+        return Visitor(self.socket, address or self.address)
+
+    def person(self, name: str, *options: str) -> Visitor:
+        """Add a user, return their browser."""
+        self.hub_users.ok("add", name, "--password-stdin", *options, stdin=f"{PASSWORD}\n")
+        return self.visitor()
+
+    def logged_in(self, name: str, *options: str) -> Visitor:
+        """Add a user, return a browser in which they are logged in."""
+        visitor = self.person(name, *options)
+        assert visitor.login(name).status_code == 303
+        return visitor
+
+
+@pytest.fixture(scope="session")
+def login_service(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LoginService]:
+    """One login for all tests, with a database of its own; each test brings its own people."""
+    _fresh_database(cluster, "userdb_login")
+    hub_users = _hub_users(cluster, tmp_path_factory.mktemp("users"), "userdb_login")
+    _migrate(hub_users)
+    service = LoginService(hub_users, tmp_path_factory.mktemp("login"))
+    try:
+        service.wait()
+        yield service
+    finally:
+        service.stop()
+    log = service.log.read_text()
+    for secret in (PASSWORD, NEW_PASSWORD, SECRET_KEY, TOKEN, "login-pass", "Traceback"):
+        assert secret not in log
+
+
+@pytest.fixture
+def service(login_service: LoginService) -> Iterator[LoginService]:
+    """The login, with nobody in the table."""
+    with login_service.hub_users.owner() as owner:
+        owner.execute("TRUNCATE users CASCADE")
+    login_service.token_file.write_text(f"{TOKEN}\n")
+    login_service.address = f"2001:db8::{next(_addresses)}"
+    yield login_service

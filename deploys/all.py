@@ -5,6 +5,7 @@ from hubstead.roles import docker, postgres
 from hubstead.roles.base import base
 from hubstead.roles.firewall import firewall
 from hubstead.roles.jupyterhub import jupyterhub
+from hubstead.roles.nginx import nginx
 from hubstead.roles.node import node
 from hubstead.roles.python import python
 from hubstead.roles.retire import retire, wants
@@ -36,6 +37,10 @@ if plays("hub"):
 
 tier("firewall")
 firewall()
+
+tier("edge")
+if wants("nginx"):
+    nginx()
 
 tier("checks")
 if plays("hub"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
-from hubstead.roles import traefik
+from hubstead.roles import nginx, traefik
 from hubstead.roles.base import machine
 from hubstead.roles.edge import EdgeSettings
 from hubstead.settings import load
@@ -31,5 +31,7 @@ def wants(role: str) -> bool:
 def retire() -> None:
     """Before anything new starts, so that ports are free."""
     gone = set(machine().roles) - wanted()
+    if "nginx" in gone:
+        nginx.absent()
     if "traefik" in gone:
         traefik.absent()

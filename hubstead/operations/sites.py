@@ -1,0 +1,149 @@
+"""Sites of Debian's web servers: the one that comes with the package, and those of others."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, QuoteString, StringCommand, operation
+from pyinfra.context import host
+
+from hubstead.operations.packages import NOTES
+
+
+@dataclass(frozen=True)
+class Server:
+    """A web server as Debian packages it; `package` owns the file of the default site."""
+
+    name: str
+    package: str
+    directory: str
+    default_site: str
+    default_link: str
+
+    @property
+    def note(self) -> str:
+        """Where the link of the default site is kept while it is disabled."""
+        return f"/var/lib/hubstead/default-site-{self.name}"
+
+
+NGINX = Server(
+    "nginx",
+    "nginx-common",
+    "/etc/nginx",
+    "/etc/nginx/sites-available/default",
+    "/etc/nginx/sites-enabled/default",
+)
+APACHE = Server(
+    "apache",
+    "apache2",
+    "/etc/apache2",
+    "/etc/apache2/sites-available/000-default.conf",
+    "/etc/apache2/sites-enabled/000-default.conf",
+)
+
+
+@dataclass(frozen=True)
+class DefaultSiteState:
+    """The default site: whether nobody uses it, whether it is enabled, whether we disabled it."""
+
+    pristine: bool = False
+    enabled: bool = False
+    disabled_by_us: bool = False
+
+
+# Both packages serve /var/www/html by default, and put a page there.
+_LOOK = """
+package=$1 site=$2 link=$3 note=$4 root=/var/www/html
+[ ! -L "$note" ] || echo disabled-by-us
+[ -L "$link" ] || exit 0
+echo enabled
+[ "$(readlink -f "$link")" = "$site" ] || exit 0
+shipped=$(dpkg-query -W -f '${Conffiles}\\n' "$package" | awk -v f="$site" '$1 == f { print $2 }')
+[ "$(md5sum <"$site")" = "$shipped  -" ] || exit 0
+for page in $(find "$root" -mindepth 1 -printf '%P\\n' 2>/dev/null | tr ' ' '?'); do
+    case $page in
+        index.nginx-debian.html) page_of=/usr/share/nginx/html/index.html ;;
+        index.html) page_of=/usr/share/apache2/default-site/index.html ;;
+        *) exit 0 ;;
+    esac
+    cmp -s "$root/$page" "$page_of" || exit 0
+done
+echo pristine
+"""
+
+
+class DefaultSite(FactBase[DefaultSiteState]):
+    """The default site of a server. Rule: dpkg-query(1), Conffiles."""
+
+    @staticmethod
+    def default() -> DefaultSiteState:
+        return DefaultSiteState()
+
+    def command(self, server: Server) -> StringCommand:
+        return StringCommand(
+            "sh", "-c", QuoteString(_LOOK), "sh", server.package, server.default_site,
+            server.default_link, server.note, "2>/dev/null || true",
+        )  # fmt: skip
+
+    def process(self, output: Iterable[str]) -> DefaultSiteState:
+        found = set(output)
+        return DefaultSiteState("pristine" in found, "enabled" in found, "disabled-by-us" in found)
+
+
+@operation()
+def default_disabled(server: Server) -> Generator[StringCommand]:
+    """Ensure that the default site is disabled, where nobody uses it.
+
+    Used is one whose configuration was edited, or whose directory holds a page that is not the
+    package's. One that we disabled and someone enabled again is left alone.
+    """
+    state = host.get_fact(DefaultSite, server)
+    if state.pristine and not state.disabled_by_us:
+        yield StringCommand("mv", "-T", server.default_link, server.note)
+
+
+@operation()
+def default_restored(server: Server) -> Generator[StringCommand]:
+    """Ensure that the default site is as it was before `default_disabled`."""
+    state = host.get_fact(DefaultSite, server)
+    if state.disabled_by_us and state.enabled:
+        yield StringCommand("rm", server.note)
+    elif state.disabled_by_us:
+        yield StringCommand("mv", "-T", server.note, server.default_link)
+
+
+# Debian's packages remove their whole directory when they are purged.
+_FOREIGN = """
+find "$1" -type f -o -type l | while read -r path; do
+    dpkg-query -S "$(readlink -f "$path")" >/dev/null 2>&1 || echo "$path"
+done
+dpkg --verify "$2" | awk '{ print $NF }'
+"""
+
+
+class Foreign(FactBase[list[str]]):
+    """Files below a server's directory that no package brought, or that someone edited."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, server: Server) -> StringCommand:
+        return StringCommand(
+            "sh", "-c", QuoteString(_FOREIGN), "sh", server.directory, server.package,
+            "2>/dev/null || true",
+        )  # fmt: skip
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
+@operation()
+def left_to_others(server: Server) -> Generator[StringCommand]:
+    """Ensure that a server with files of others below its directory is not purged.
+
+    Its packages are no longer noted down as ours (`packages.purged`).
+    """
+    if host.get_fact(Foreign, server):
+        yield StringCommand("rm", "-f", f"{NOTES}/{server.name}")

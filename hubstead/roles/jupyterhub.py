@@ -115,6 +115,7 @@ def jupyterhub() -> None:
                     settings=settings,
                     public_url=edge.public_url(),
                     hub_url=hub_url,
+                    downstream=[address.split("/")[0] for address in edge.edge_networks()],
                     image=docker.image(),
                     network=docker.NETWORK,
                     api_url=f"http://127.0.0.1:{traefik.API_PORT}",

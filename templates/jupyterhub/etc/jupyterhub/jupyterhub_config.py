@@ -23,6 +23,8 @@ c.JupyterHub.base_url = {{ settings.hub_base_url | tojson }}
 c.JupyterHub.public_url = {{ (public_url ~ settings.hub_base_url) | tojson }}
 c.JupyterHub.hub_bind_url = {{ hub_url | tojson }}
 c.JupyterHub.hub_connect_url = {{ hub_url | tojson }}
+# the edge, as the proxy names it in X-Forwarded-For: the visitor is who comes before it
+c.JupyterHub.trusted_downstream_ips = {{ downstream | tojson }}
 c.JupyterHub.concurrent_spawn_limit = {{ settings.hub_concurrent_spawns }}
 c.JupyterHub.template_paths = [str(templates_dir())]
 c.JupyterHub.log_level = {{ ("DEBUG" if settings.hub_debug else "INFO") | tojson }}

@@ -9,7 +9,7 @@ from hubstead.roles.nginx import nginx
 from hubstead.roles.node import node
 from hubstead.roles.python import python
 from hubstead.roles.retire import retire, wants
-from hubstead.roles.tls import tls
+from hubstead.roles.tls import tls, trust
 from hubstead.roles.traefik import traefik
 from hubstead.roles.userdb import userdb
 from hubstead.roles.verify import verify
@@ -17,9 +17,13 @@ from hubstead.topology import plays
 
 tier("base")
 base()
+# before anything listens
+firewall()
 retire()
-python()
 tls()
+
+tier("trust")
+trust()
 
 tier("database")
 if plays("db"):
@@ -27,6 +31,7 @@ if plays("db"):
 
 tier("hub")
 if plays("hub"):
+    python()
     userdb()
     node()
     docker.install()
@@ -34,9 +39,6 @@ if plays("hub"):
     if wants("traefik"):
         traefik()
     jupyterhub()
-
-tier("firewall")
-firewall()
 
 tier("edge")
 if wants("nginx"):

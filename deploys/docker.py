@@ -1,6 +1,8 @@
 """Run the role `docker` alone."""
 
 from hubstead.roles.docker import install, singleuser
+from hubstead.topology import plays
 
-install()
-singleuser()
+if plays("hub"):
+    install()
+    singleuser()

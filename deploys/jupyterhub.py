@@ -1,5 +1,7 @@
 """Run the role `jupyterhub` alone."""
 
 from hubstead.roles.jupyterhub import jupyterhub
+from hubstead.topology import plays
 
-jupyterhub()
+if plays("hub"):
+    jupyterhub()

@@ -1,5 +1,7 @@
 """Run the role `node` alone."""
 
 from hubstead.roles.node import node
+from hubstead.topology import plays
 
-node()
+if plays("hub"):
+    node()

@@ -1,5 +1,7 @@
 """Run the role `postgres` alone."""
 
 from hubstead.roles.postgres import install
+from hubstead.topology import plays
 
-install()
+if plays("db"):
+    install()

@@ -1,5 +1,7 @@
 """Run the role `python` alone."""
 
 from hubstead.roles.python import python
+from hubstead.topology import plays
 
-python()
+if plays("hub"):
+    python()

@@ -1,5 +1,9 @@
-"""Run the role `tls` alone."""
+"""Run the role `tls` alone: each host's authority, then what the hosts know of each other's."""
 
-from hubstead.roles.tls import tls
+from hubstead.progress import tier
+from hubstead.roles.tls import tls, trust
 
 tls()
+
+tier("trust")
+trust()

@@ -1,5 +1,7 @@
 """Run the role `traefik` alone."""
 
+from hubstead.roles.retire import wants
 from hubstead.roles.traefik import traefik
 
-traefik()
+if wants("traefik"):
+    traefik()

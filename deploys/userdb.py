@@ -1,5 +1,7 @@
 """Run the role `userdb` alone."""
 
 from hubstead.roles.userdb import userdb
+from hubstead.topology import plays
 
-userdb()
+if plays("hub"):
+    userdb()

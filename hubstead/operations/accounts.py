@@ -63,6 +63,14 @@ def absent(user: str) -> Generator[StringCommand]:
         yield StringCommand("userdel", QuoteString(user))
 
 
+@operation()
+def member(user: str, group: str) -> Generator[StringCommand]:
+    """Ensure that a user is in a group. It may be that of a package that is not there yet."""
+    state = host.get_fact(Account, user)
+    if state is None or group not in state.groups:
+        yield StringCommand("usermod --append --groups", QuoteString(group), QuoteString(user))
+
+
 _NOLOGIN = "/usr/sbin/nologin"
 
 

@@ -195,12 +195,18 @@ def firewall() -> None:
             "/usr/local/lib/hubstead": files.Directory(),
             chains.APPLY: files.File(render("firewall", chains.APPLY), mode="755"),
             f"{SYSTEM}/{UNIT}": files.File(render("firewall", f"{SYSTEM}/{UNIT}")),
-            f"{SYSTEM}/{DOCKER_UNIT}": files.File(render("firewall", f"{SYSTEM}/{DOCKER_UNIT}")),
         },
     )
     chains.enforced(name="Enforce the firewall's rules", v4=v4, v6=v6)
     units.running(name="Enforce them at boot", unit=UNIT)
-    units.running(name="Enforce them when Docker has started", unit=DOCKER_UNIT)
+    if plays("hub"):
+        files.present(
+            name="Write what enforces them in front of Docker's",
+            entries={
+                f"{SYSTEM}/{DOCKER_UNIT}": files.File(render("firewall", f"{SYSTEM}/{DOCKER_UNIT}"))
+            },
+        )
+        units.running(name="Enforce them when Docker has started", unit=DOCKER_UNIT)
 
 
 def _remove() -> None:

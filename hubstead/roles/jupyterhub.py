@@ -11,9 +11,8 @@ from hubstead import secrets, wheels
 from hubstead.operations import accounts, files, units
 from hubstead.progress import summarise
 from hubstead.render import render
-from hubstead.roles import docker, edge, traefik
+from hubstead.roles import docker, edge, postgres, traefik
 from hubstead.roles.base import refuse_taken_ports
-from hubstead.roles.postgres import conninfo, database_url
 from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
 
@@ -86,9 +85,12 @@ def jupyterhub() -> None:
         "/etc/systemd/system/jupyterhub.service",
     )
     hub_url = f"http://{network.gateway}:{settings.hub_api_port}"
+    needs = ["docker.service", "traefik.service"]
+    if postgres.shares_host():
+        needs.append("postgresql.service")
     credentials = {
-        "database-url": database_url("jupyterhub", "jupyterhub"),
-        "users": conninfo("userdb_reader", "userdb"),
+        "database-url": postgres.database_url("jupyterhub"),
+        "users": postgres.conninfo("userdb_reader"),
         "cookie-secret": secrets.generated("hub_cookie_secret"),
         "proxy": secrets.generated("traefik_api_password"),
         "metrics": secrets.generated("hub_metrics_token"),
@@ -128,6 +130,7 @@ def jupyterhub() -> None:
                     "jupyterhub",
                     unit,
                     user=USER,
+                    needs=needs,
                     credentials=sorted(credentials),
                     directory=CREDENTIALS,
                     health=f"{hub_url}{settings.hub_base_url}hub/health",

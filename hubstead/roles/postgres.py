@@ -1,20 +1,43 @@
-"""PostgreSQL: the server, and the roles and databases of the Hub and of the users table."""
+"""PostgreSQL: the server, and the roles and databases of the Hub and of the users table.
+
+On the hub host it is reached by its Unix socket. On a host of its own it listens on TCP as well,
+and lets in the Hub's addresses, over TLS: the certificate is from the host's own authority, and the
+Hub verifies it.
+"""
 
 from __future__ import annotations
+
+from urllib.parse import urlencode
 
 from pydantic import Field
 from pyinfra.api.deploy import deploy
 
 from hubstead import secrets
-from hubstead.operations import files, packages, postgres, units
+from hubstead.operations import accounts, files, packages, postgres, units
 from hubstead.render import render
-from hubstead.roles.base import machine
+from hubstead.roles import tls
+from hubstead.roles.base import address, machine, networks
 from hubstead.settings import Settings, load
+from hubstead.topology import tier_host
 
 #: The version that each Debian release ships
 DISTRIBUTED = {"12": 15, "13": 17}
 #: The directory of its Unix socket
 SOCKETS = "/run/postgresql"
+#: Role to the database that it connects to
+ACCESS = {"jupyterhub": "jupyterhub", "userdb_owner": "userdb", "userdb_reader": "userdb"}
+HOOK = f"{tls.INTERNAL}/hooks/postgresql"
+#: What a client on another host says (libpq, "Parameter Key Words"). An unplugged server is noticed
+#: after seconds, and not after the 15 minutes in which TCP would repeat itself; a pause of a minute
+#: in which nobody asks anything costs no connection.
+REMOTE = {
+    "sslmode": "verify-full",
+    "connect_timeout": "3",
+    "tcp_user_timeout": "5000",
+    "keepalives_idle": "60",
+    "keepalives_interval": "10",
+    "options": "-c statement_timeout=60s",
+}
 
 
 class PostgresSettings(Settings):
@@ -42,16 +65,31 @@ class PostgresSettings(Settings):
             raise ValueError("`postgres_listen` without `postgres_hba` would let nobody in")
 
 
-def conninfo(role: str, database: str) -> str:
+def shares_host() -> bool:
+    """Whether the server is on the hub host."""
+    return tier_host("db") is tier_host("hub")
+
+
+def conninfo(role: str) -> str:
     """How a service on the hub host reaches its database (libpq's connection string)."""
     password = secrets.generated(f"postgres_{role}_password")
-    return f"host={SOCKETS} dbname={database} user={role} password={password}"
+    login = f"dbname={ACCESS[role]} user={role} password={password}"
+    if shares_host():
+        return f"host={SOCKETS} {login}"
+    server = tier_host("db")
+    # the clients of the users table bring timeouts of their own
+    return f"host={address(server)} {login} sslmode=verify-full sslrootcert={tls.root_of(server)}"
 
 
-def database_url(role: str, database: str) -> str:
-    """The same as a URL of SQLAlchemy."""
-    password = secrets.generated(f"postgres_{role}_password")
-    return f"postgresql+psycopg://{role}:{password}@/{database}?host={SOCKETS}"
+def database_url(role: str) -> str:
+    """The same as a URL of SQLAlchemy, with timeouts where the server is on another host."""
+    login = f"{role}:{secrets.generated(f'postgres_{role}_password')}"
+    if shares_host():
+        return f"postgresql+psycopg://{login}@/{ACCESS[role]}?host={SOCKETS}"
+    server = tier_host("db")
+    where = f"[{address(server)}]" if ":" in address(server) else address(server)
+    options = urlencode({**REMOTE, "sslrootcert": tls.root_of(server)})
+    return f"postgresql+psycopg://{login}@{where}/{ACCESS[role]}?{options}"
 
 
 @deploy("postgres")
@@ -62,8 +100,15 @@ def install() -> None:
     configuration = f"/etc/postgresql/{version}/main"
     tuning = f"{configuration}/conf.d/hubstead.conf"
     access = f"{configuration}/pg_hba.conf"
+    service = f"postgresql@{version}-main.service"
+    apart = not shares_host()
+    hub = networks(tier_host("hub")) if apart else []
 
     packages.installed(name="Install PostgreSQL", packages=[f"postgresql-{version}"])
+    if apart:
+        accounts.member(
+            name="Let PostgreSQL read the key of the host", user="postgres", group=tls.GROUP
+        )
     files.present(
         name="Write its settings and access rules",
         entries={
@@ -72,6 +117,7 @@ def install() -> None:
                     "postgres",
                     "/etc/postgresql/VERSION/main/conf.d/hubstead.conf",
                     settings=settings,
+                    tls=tls.INTERNAL if apart else None,
                     shared_buffers=settings.postgres_shared_buffers
                     or min(max(here.memory // 16, 32), 2048),
                     cache=max(here.memory // 4, 128),
@@ -82,16 +128,25 @@ def install() -> None:
                     "postgres",
                     "/etc/postgresql/VERSION/main/pg_hba.conf",
                     lines=settings.postgres_hba,
+                    access=ACCESS,
+                    apart=apart,
+                    hub=hub,
                 ),
                 mode="640",
                 user="postgres",
                 group="postgres",
             ),
+            HOOK: files.File(
+                f"#!/bin/sh\n# Written by Hubstead.\nsystemctl try-reload-or-restart {service}\n",
+                mode="755",
+            )
+            if apart
+            else None,
         },
     )
     units.running(
         name="Run PostgreSQL",
-        unit=f"postgresql@{version}-main.service",
+        unit=service,
         inputs=[tuning],
         reload_inputs=[access],
     )

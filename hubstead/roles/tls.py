@@ -14,6 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
 from hubstead.operations import accounts, files, internal_ca, units
+from hubstead.operations import trust as certificates
 from hubstead.render import render
 from hubstead.roles import edge
 from hubstead.roles.base import address
@@ -61,7 +62,18 @@ def public_directory() -> str:
 
 def root_of(of: Host) -> str:
     """Where the host at hand has the root certificate of a host's authority."""
-    return f"{INTERNAL}/ca.pem" if of is cast(Host, ctx_host.get()) else f"{TRUST}/{of.name}.pem"
+    return f"{INTERNAL}/ca.pem" if of is cast(Host, ctx_host.get()) else f"{TRUST}/{_file(of)}"
+
+
+def _file(of: Host) -> str:
+    return f"{of.name.rpartition('/')[2]}.pem"
+
+
+def _asked() -> list[Host]:
+    """The other hosts to which the one at hand connects over TLS."""
+    asked = [tier_host("db")] if plays("hub") else []
+    asked += [tier_host("hub")] if plays("edge") else []
+    return [of for of in asked if of is not cast(Host, ctx_host.get())]
 
 
 @deploy("tls")
@@ -88,3 +100,14 @@ def tls() -> None:
     )
     internal_ca.issued(name="Issue the certificate")
     units.running(name="Renew it in time", unit="hubstead-certificate.timer")
+
+
+@deploy("trust")
+def trust() -> None:
+    """Behind a barrier: every host has its authority by now."""
+    certificates.learnt(
+        name="Learn the authority of the host that it asks",
+        directory=TRUST,
+        of={_file(of): of for of in _asked()},
+        source=f"{INTERNAL}/ca.pem",
+    )

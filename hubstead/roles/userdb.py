@@ -73,7 +73,7 @@ def userdb() -> None:
         name="Put hub-users on the path",
         entries={
             "/etc/hubstead/userdb": files.Directory(mode="700"),
-            "/etc/hubstead/userdb/owner.dsn": files.secret(conninfo("userdb_owner", "userdb")),
+            "/etc/hubstead/userdb/owner.dsn": files.secret(conninfo("userdb_owner")),
             users_table.COMMAND: files.Link("/opt/hubstead/userdb/current/bin/hub-users"),
         },
     )

@@ -41,6 +41,11 @@ docs: .venv/ready ## write the settings reference again
 locks: .venv/ready ## pin anew what locks/*.in and requirements*.in name
 	for lock in locks/*.in; do .venv/bin/uv pip compile -q --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate $$lock -o $${lock%.in}.txt || exit 1; done
+	@# a mirror's address must not get into the lock: hosts ask the registry of their own settings
+	for lock in locks/*/package.json; do rm -f $${lock%.json}-lock.json; \
+	    .venv/bin/uv tool run -q --from "$$(cat locks/node.in)" npm install --prefix $${lock%/*} \
+	    --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund \
+	    >/dev/null || exit 1; done
 	for file in requirements requirements-test; do .venv/bin/uv pip compile -q --universal \
 	    --python-version 3.11 --no-header --no-annotate $$file.in -o $$file.txt || exit 1; done
 

@@ -3,11 +3,13 @@
 from hubstead.progress import tier
 from hubstead.roles import docker, postgres
 from hubstead.roles.base import base
+from hubstead.roles.chp import chp
 from hubstead.roles.firewall import firewall
 from hubstead.roles.jupyterhub import jupyterhub
 from hubstead.roles.nginx import nginx
 from hubstead.roles.node import node
 from hubstead.roles.python import python
+from hubstead.roles.redirect import redirect
 from hubstead.roles.retire import retire, wants
 from hubstead.roles.tls import tls, trust
 from hubstead.roles.traefik import traefik
@@ -38,6 +40,10 @@ if plays("hub"):
     docker.singleuser()
     if wants("traefik"):
         traefik()
+    if wants("chp"):
+        chp()
+    if wants("redirect"):
+        redirect()
     jupyterhub()
 
 tier("edge")

@@ -1,6 +1,6 @@
-"""Releases: one virtualenv a component, built beside the current one from a hash-pinned lock.
+"""Releases: one directory a component, built beside the current one from a hash-pinned lock.
 
-    /opt/hubstead/COMPONENT/releases/HASH     a virtualenv; `.complete` is its last file
+    /opt/hubstead/COMPONENT/releases/HASH     a virtualenv, or node_modules; `.complete` comes last
     /opt/hubstead/COMPONENT/current           link to the release in use
 
 HASH is over all that goes into the release, so the same inputs are never built twice, and a build
@@ -24,9 +24,18 @@ ROOT = "/opt/hubstead"
 UV = f"{ROOT}/uv/current/bin/uv"
 
 
+_LOCKS = Path(__file__).parents[2] / "locks"
+
+
 def lock(component: str) -> str:
     """The hash-pinned requirements of a component, as `make locks` wrote them."""
-    return (Path(__file__).parents[2] / "locks" / f"{component}.txt").read_text()
+    return (_LOCKS / f"{component}.txt").read_text()
+
+
+def npm_lock(component: str) -> tuple[str, str]:
+    """The package.json of a component and its lock, as `make locks` wrote it."""
+    manifest, lock = "package.json", "package-lock.json"
+    return (_LOCKS / component / manifest).read_text(), (_LOCKS / component / lock).read_text()
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ mkdir -p "$root/releases" "$root/tmp"
 exec 9>"$root/tmp/lock"
 flock 9
 [ ! -e "$release/.complete" ] || exit 0
-cat >"$root/tmp/requirements.txt"
+cat >"$root/tmp/lock-text"
 """
 _BUILD = (
     _PREPARE
@@ -110,7 +119,7 @@ _BUILD = (
 uv=/opt/hubstead/uv/current/bin/uv
 "$uv" venv --quiet --clear --no-project --python "$python" "$release"
 "$uv" pip install --quiet --python "$release/bin/python" --require-hashes --compile-bytecode \\
-    --requirements "$root/tmp/requirements.txt"
+    --requirements "$root/tmp/lock-text"
 """
 )
 # uv leaves a lock in the virtualenv that everybody may write
@@ -187,7 +196,7 @@ _BOOTSTRAP = (
     + """
 "$python" -m venv --clear "$release"
 "$release/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \\
-    --requirement "$root/tmp/requirements.txt"
+    --requirement "$root/tmp/lock-text"
 """
 )
 
@@ -209,3 +218,40 @@ def bootstrap(python: str, env: dict[str, str], keep: int = 3) -> Generator[Stri
     if state.current != name:
         yield link(f"releases/{name}", f"{root}/current")
     yield from _collect("uv", state, name, keep)
+
+
+# npm reads its lock in the directory that it installs to
+_NPM = (
+    _PREPARE
+    + """
+rm -rf "$release"
+mkdir "$release"
+cp "$root/tmp/lock-text" "$release/package-lock.json"
+printf '%s' "$4" >"$release/package.json"
+cd "$release"
+npm ci --ignore-scripts --omit=dev --no-audit --no-fund --no-update-notifier --loglevel=error \\
+    --cache "$root/tmp/npm" >/dev/null
+"""
+)
+
+
+@operation()
+def npm(component: str, env: dict[str, str], keep: int = 3) -> Generator[StringCommand]:
+    """As `current`, for a component of npm packages; none of their scripts is run.
+
+    npm ci(1): fails where a package is not what the lock's `integrity` says.
+    """
+    root = f"{ROOT}/{component}"
+    manifest, text = npm_lock(component)
+    name = release_name(manifest + text, "npm", ())
+    release = f"{root}/releases/{name}"
+    state = host.get_fact(Releases, component)
+    if name not in state.complete:
+        yield StringCommand(
+            "sh", "-c", QuoteString(_NPM), "sh", root, release, "npm", QuoteString(manifest),
+            _stdin=text, _env={"PATH": f"{ROOT}/node/current/bin:/usr/bin:/bin", **env},
+        )  # fmt: skip
+        yield StringCommand("sh", "-c", QuoteString(_COMPLETE), "sh", release, root)
+    if state.current != name:
+        yield link(f"releases/{name}", f"{root}/current")
+    yield from _collect(component, state, name, keep)

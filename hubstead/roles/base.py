@@ -36,7 +36,7 @@ ROLES = "/var/lib/hubstead/roles"
 #: The processes of such roles, as they listen
 PROCESSES = {
     "traefik": "traefik",
-    "chp": "node",
+    "chp": "configurable-ht",  # a process has 15 characters of a name
     "redirect": "lighttpd",
     "nginx": "nginx",
     "apache": "apache2",
@@ -210,10 +210,10 @@ def claim(role: str) -> None:
         )
 
 
-def refuse_taken_ports(owner: str, ports: dict[str, int]) -> None:
+def refuse_taken_ports(owner: str | None, ports: dict[str, int]) -> None:
     """Raises PyinfraError where a process listens on a port that is not Hubstead's.
 
-    + owner: the process that shall listen.
+    + owner: the process that shall listen; None: that of a role that was noted down here.
     + ports: setting to port.
     """
     here = machine()

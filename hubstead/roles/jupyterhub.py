@@ -11,7 +11,7 @@ from hubstead import secrets, wheels
 from hubstead.operations import accounts, files, units
 from hubstead.progress import summarise
 from hubstead.render import render
-from hubstead.roles import docker, edge, postgres, traefik
+from hubstead.roles import chp, docker, edge, postgres, traefik
 from hubstead.roles.base import refuse_taken_ports
 from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
@@ -85,14 +85,15 @@ def jupyterhub() -> None:
         "/etc/systemd/system/jupyterhub.service",
     )
     hub_url = f"http://{network.gateway}:{settings.hub_api_port}"
-    needs = ["docker.service", "traefik.service"]
+    proxy = load(edge.EdgeSettings).proxy
+    needs = ["docker.service", chp.UNIT if proxy == "chp" else "traefik.service"]
     if postgres.shares_host():
         needs.append("postgresql.service")
     credentials = {
         "database-url": postgres.database_url("jupyterhub"),
         "users": postgres.conninfo("userdb_reader"),
         "cookie-secret": secrets.generated("hub_cookie_secret"),
-        "proxy": secrets.generated("traefik_api_password"),
+        "proxy": chp.token() if proxy == "chp" else traefik.password(),
         "metrics": secrets.generated("hub_metrics_token"),
     }
 
@@ -120,7 +121,8 @@ def jupyterhub() -> None:
                     downstream=[address.split("/")[0] for address in edge.edge_networks()],
                     image=docker.image(),
                     network=docker.NETWORK,
-                    api_url=f"http://127.0.0.1:{traefik.API_PORT}",
+                    proxy=proxy,
+                    api_url=f"http://127.0.0.1:{edge.API_PORTS[proxy]}",
                     api_user=traefik.API_USER,
                     routes=f"{traefik.DYNAMIC}/routes.toml",
                 )
@@ -134,7 +136,7 @@ def jupyterhub() -> None:
                     credentials=sorted(credentials),
                     directory=CREDENTIALS,
                     health=f"{hub_url}{settings.hub_base_url}hub/health",
-                    dynamic=traefik.DYNAMIC,
+                    writes=traefik.DYNAMIC if proxy == "traefik" else None,
                 )
             ),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
-from hubstead.roles import nginx, traefik
+from hubstead.roles import chp, nginx, redirect, traefik
 from hubstead.roles.base import machine
 from hubstead.roles.edge import EdgeSettings
 from hubstead.settings import load
@@ -17,6 +17,8 @@ def wanted() -> set[str]:
     roles: set[str] = set()
     if plays("hub"):
         roles.add(settings.proxy)
+        if settings.proxy == "chp" and settings.edge == "none":
+            roles.add("redirect")
     if plays("edge") and settings.edge != "none":
         roles.add(settings.edge)
     return roles
@@ -33,5 +35,9 @@ def retire() -> None:
     gone = set(machine().roles) - wanted()
     if "nginx" in gone:
         nginx.absent()
+    if "redirect" in gone:
+        redirect.absent()
+    if "chp" in gone:
+        chp.absent()
     if "traefik" in gone:
         traefik.absent()

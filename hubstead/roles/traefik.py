@@ -30,17 +30,22 @@ UNIT = "/etc/systemd/system/traefik.service"
 HOOK = f"#!/bin/sh\n# Written by Hubstead.\ntouch {DYNAMIC}/tls.toml\n"
 
 
+def password() -> str:
+    """The Hub's, for the API."""
+    return secrets.generated("traefik_api_password")
+
+
 def _api_user() -> str:
     """The API's user as a line of htpasswd(1), with bcrypt.
 
     The salt is derived from the password, so that the line is the same in every run; each password
     is random and used once, so no two users share a salt.
     """
-    password = secrets.generated("traefik_api_password").encode()
-    digest = base64.b64encode(hashlib.sha256(b"salt" + password).digest(), altchars=b"./")
+    secret = password().encode()
+    digest = base64.b64encode(hashlib.sha256(b"salt" + secret).digest(), altchars=b"./")
     # 22 characters hold 132 bits and bcrypt's salt has 128: the last one is one of four
     salt = b"$2b$10$" + digest[:21] + b"e"
-    return f"{API_USER}:{bcrypt.hashpw(password, salt).decode()}"
+    return f"{API_USER}:{bcrypt.hashpw(secret, salt).decode()}"
 
 
 def _ports(settings: edge.EdgeSettings) -> dict[str, int]:

@@ -7,7 +7,7 @@ import shlex
 from pyinfra.api.deploy import deploy
 
 from hubstead.operations import checks
-from hubstead.roles import docker, edge, traefik
+from hubstead.roles import chp, docker, edge
 from hubstead.roles.jupyterhub import CREDENTIALS, HubSettings
 from hubstead.settings import load
 
@@ -34,6 +34,10 @@ sys.exit("a container reaches the sshd of its host: the firewall is not in place
 def verify() -> None:
     hub, proxy = load(HubSettings), load(edge.EdgeSettings)
     network = load(docker.DockerSettings)
+    uses_chp = proxy.proxy == "chp"
+    unit = chp.UNIT if uses_chp else "traefik.service"
+    api, refusal = ("routes", 403) if uses_chp else ("overview", 401)
+    front = "hubstead-redirect.service" if uses_chp else unit
     name, url = edge.names()[0], edge.public_url()
     hub_url = f"http://{network.gateway}:{hub.hub_api_port}{hub.hub_base_url}hub"
 
@@ -58,7 +62,7 @@ def verify() -> None:
             {_CURL} --fail --cacert /etc/hubstead/tls/ca.pem \\
                 --resolve {name}:{proxy.edge_https_port}:127.0.0.1 \\
                 {url}{hub.hub_base_url}hub/login | grep -q 'name="password"'""",
-        mend="journalctl -u traefik -u jupyterhub",
+        mend=f"journalctl -u {unit} -u jupyterhub",
     )
     checks.passes(
         name="Ask for it over HTTP",
@@ -69,17 +73,17 @@ def verify() -> None:
                 http://{name}:{proxy.edge_http_port}/)
             echo "$answer"
             [ "$answer" = "301 {url}/" ] || [ "$answer" = "308 {url}/" ]""",
-        mend="journalctl -u traefik",
+        mend=f"journalctl -u {front}",
     )
     checks.passes(
         name="Try the proxy's API without its password",
         part="The proxy's API",
         script=f"""
             answer=$({_CURL} --output /dev/null --write-out '%{{http_code}}' \\
-                http://127.0.0.1:{traefik.API_PORT}/api/overview)
-            echo "it says $answer and not 401"
-            [ "$answer" = 401 ]""",
-        mend="/var/lib/traefik/dynamic/api.toml",
+                http://127.0.0.1:{edge.API_PORTS[proxy.proxy]}/api/{api})
+            echo "it says $answer and not {refusal}"
+            [ "$answer" = {refusal} ]""",
+        mend="/etc/hubstead/chp/token" if uses_chp else "/var/lib/traefik/dynamic/api.toml",
     )
     checks.passes(
         name="Ask the Hub from a container of the users' network, and try sshd",

@@ -2,11 +2,9 @@
 # after this file and is yours: no run changes or removes what is there.
 import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 from hubstead_userdb import templates_dir
-from jupyterhub_traefik_proxy import traefik_utils
 
 c = get_config()  # noqa: F821
 
@@ -32,27 +30,7 @@ c.JupyterHub.log_level = {{ ("DEBUG" if settings.hub_debug else "INFO") | tojson
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
 
-# The proxy: a unit of its own, with a user of its own, in the group of the directory of the routes.
-# jupyterhub-traefik-proxy 2.1.0 writes its file through NamedTemporaryFile, so that only the Hub
-# could read it (jupyterhub_traefik_proxy.traefik_utils.atomic_writing); here the unit's umask holds.
-@contextmanager
-def atomic_writing(path):
-    with open(f"{path}-tmp", "w") as file:
-        yield file
-    os.replace(f"{path}-tmp", path)
-
-
-traefik_utils.atomic_writing = atomic_writing
-c.JupyterHub.proxy_class = "traefik_file"
-c.TraefikFileProviderProxy.should_start = False
-c.TraefikFileProviderProxy.enable_setup_dynamic_config = False
-c.TraefikFileProviderProxy.static_config_file = ""
-c.TraefikFileProviderProxy.dynamic_config_file = {{ routes | tojson }}
-c.TraefikFileProviderProxy.traefik_entrypoint = "websecure"
-c.TraefikFileProviderProxy.traefik_api_url = {{ api_url | tojson }}
-c.TraefikFileProviderProxy.traefik_api_username = {{ api_user | tojson }}
-c.TraefikFileProviderProxy.traefik_api_password = credential("proxy")
-
+{% include "jupyterhub/etc/jupyterhub/proxy/" ~ proxy ~ ".py" %}
 # Login: the users table
 c.JupyterHub.authenticator_class = "hubstead_userdb.authenticator.UsersTableAuthenticator"
 c.UsersTableAuthenticator.dsn_file = str(Path(os.environ["CREDENTIALS_DIRECTORY"]) / "users")

@@ -1,0 +1,68 @@
+// Written by Hubstead: configurable-http-proxy by its own API, for what its command cannot do: take
+// a renewed certificate without losing a connection, believe the edge alone about who the visitor
+// is, send security headers, wait for slow uploads.
+"use strict";
+const fs = require("node:fs");
+const release = require("node:module").createRequire("/opt/hubstead/chp/current/");
+const { ConfigurableProxy } = release("configurable-http-proxy");
+const winston = release("winston");
+
+const settings = JSON.parse(fs.readFileSync("/etc/hubstead/chp/config.json"));
+const log = winston.createLogger({
+  format: winston.format.combine(
+    winston.format.splat(),
+    winston.format.printf(({ level, message }) => `${level}: ${message}`),
+  ),
+  transports: [new winston.transports.Console()],
+});
+
+function certificate() {
+  return {
+    key: fs.readFileSync(`${settings.directory}/key.pem`),
+    cert: fs.readFileSync(`${settings.directory}/fullchain.pem`),
+    minVersion: "TLSv1.2",
+    ciphers: settings.ciphers.join(":"),
+  };
+}
+
+// Where a visitor could say something about the visitor, or about the way here
+const HEARSAY = /^(forwarded|x[-_]real[-_]ip|x[-_]scheme|x[-_]forwarded[-_].*)$/;
+
+function identify(request) {
+  const peer = (request.socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+  if (settings.edge.includes(peer)) return;
+  const { headers } = request;
+  for (const name of Object.keys(headers)) if (HEARSAY.test(name)) delete headers[name];
+  headers["x-forwarded-for"] = peer;
+  headers["x-forwarded-proto"] = "https";
+  headers["x-forwarded-host"] = headers.host ?? "";
+}
+
+const proxy = new ConfigurableProxy({
+  log,
+  ssl: certificate(),
+  authToken: fs.readFileSync(`${process.env.CREDENTIALS_DIRECTORY}/token`, "utf8").trim(),
+  storageBackend: `${__dirname}/routes.js`,
+  routesFile: `${process.env.STATE_DIRECTORY}/routes.json`,
+  keepAliveTimeout: 75_000, // longer than an edge keeps its connections (Nginx: 60 s)
+});
+const server = proxy.proxyServer;
+server.requestTimeout = 15 * 60_000; // Node's five minutes are few for an upload over a slow line
+server.prependListener("upgrade", identify);
+server.prependListener("request", (request, response) => {
+  identify(request);
+  response.setHeaders(new Map(Object.entries(settings.headers)));
+});
+
+process.title = "configurable-http-proxy";
+process.on("SIGHUP", () => {
+  server.setSecureContext(certificate());
+  log.info("Read the certificate again");
+});
+server.listen(settings.port, settings.address, () => {
+  proxy.apiServer.listen(settings.api_port, "127.0.0.1", () => {
+    log.info(`Listening on port ${settings.port}`);
+    // as its command does: no connection may take the others down
+    process.on("uncaughtException", (error) => log.error(error.stack));
+  });
+});

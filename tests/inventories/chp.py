@@ -1,0 +1,3 @@
+"""configurable-http-proxy as the front."""
+
+hub = [("chp13.example.org", {"proxy": "chp"})]

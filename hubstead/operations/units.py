@@ -120,10 +120,7 @@ def _or_explain(verb: str, unit: str) -> StringCommand:
 
 @operation()
 def running(
-    unit: str,
-    inputs: Sequence[str] = (),
-    reload_inputs: Sequence[str] = (),
-    test: Sequence[str] = (),
+    unit: str, inputs: Sequence[str] = (), reload_inputs: Sequence[str] = ()
 ) -> Generator[StringCommand]:
     """Ensure that `unit` is enabled and active, with its current inputs.
 
@@ -131,8 +128,6 @@ def running(
       unit's own file and drop-ins below /etc/systemd/system always count.
     + reload_inputs: as `inputs`, for what the unit reads again on a reload; one of them must exist
       once the operations before this one are done.
-    + test: a command that has to succeed before a restart or a reload: where it finds a mistake in
-      the configuration, what runs goes on as it is, and the run fails with what the command says.
 
     Rule: systemctl(1), `show`, `--timestamp=`; org.freedesktop.systemd1(5), ExecMainStartTimestamp.
     """
@@ -146,16 +141,11 @@ def running(
         yield StringCommand("systemctl", "reset-failed", QuoteString(unit))
     # restart, not start, where it is not active: a start of a unit that is just being started waits
     # for the process that read the old inputs
-    verb = None
     if not state.active or state.inputs > state.started:
-        verb = "restart"
+        yield _or_explain("restart", unit)
     # where none is there yet, this is a plan: an operation before this one will write it
     elif reload_inputs and not 0 < state.reload_inputs <= max(state.started, state.changed):
-        verb = "reload"
-    if verb and test:
-        yield StringCommand(*[QuoteString(word) for word in test])
-    if verb:
-        yield _or_explain(verb, unit)
+        yield _or_explain("reload", unit)
 
 
 @operation()

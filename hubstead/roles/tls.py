@@ -30,6 +30,8 @@ INTERNAL, PUBLIC = "/etc/hubstead/tls", "/etc/hubstead/certificate"
 TRUST = "/etc/hubstead/trust"
 #: Answers to the challenges of ACME servers (RFC 8555, 8.3), for what serves port 80
 WEBROOT = "/var/lib/hubstead/acme"
+#: Puts a certificate and its key into one of the directories
+INSTALL = "/usr/local/lib/hubstead/install-certificate"
 
 
 class TlsSettings(Settings):
@@ -91,9 +93,8 @@ def tls() -> None:
             f"{INTERNAL}/hooks": files.Directory(),
             f"{INTERNAL}/names": files.File("".join(f"{name}\n" for name in internal_names())),
             "/usr/local/lib/hubstead": files.Directory(),
-            internal_ca.SCRIPT: files.File(
-                render("tls", internal_ca.SCRIPT, group=GROUP), mode="755"
-            ),
+            INSTALL: files.File(render("tls", INSTALL, group=GROUP), mode="755"),
+            internal_ca.SCRIPT: files.File(render("tls", internal_ca.SCRIPT), mode="755"),
             service: files.File(render("tls", service)),
             timer: files.File(render("tls", timer)),
         },

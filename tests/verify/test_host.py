@@ -14,7 +14,7 @@ CURL = "curl -s --noproxy '*' --max-time 20"
 #: Paths that hold secrets, with who may read them
 SECRET = {
     "/etc/hubstead/tls/ca-key.pem": ("root", "root", 0o600),
-    "/etc/hubstead/tls/key.pem": ("root", "hubstead-tls", 0o640),
+    "/etc/hubstead/tls/current/key.pem": ("root", "hubstead-tls", 0o640),
     "/etc/hubstead/userdb": ("root", "root", 0o700),
     "/etc/hubstead/userdb/owner.dsn": ("root", "root", 0o600),
     CREDENTIALS: ("root", "root", 0o700),

@@ -20,8 +20,9 @@ PASSWORD = "a quiet otter reads 42 charts"
 STRANGER = "mallory"
 #: What a run must leave alone; patterns, as systemctl(1) takes them
 UNITS = (
-    "jupyterhub*.service traefik*.service docker.service containerd.service postgresql*.service"
-    " ssh.service hubstead-firewall*.service hubstead*.timer"
+    "jupyterhub*.service traefik*.service configurable-http-proxy*.service docker.service"
+    " containerd.service postgresql*.service ssh.service hubstead-firewall*.service"
+    " hubstead-redirect*.service hubstead*.timer"
 )
 
 # Notes what any account can see of all processes, in a file that only the stranger reads.
@@ -83,29 +84,32 @@ class Story:
 class Service:
     """The host and its people. All tests share them: leave them as you found them."""
 
-    def __init__(self, lab: Lab, directory: Path) -> None:
-        self.lab = lab
-        self.address = lab.host(NAME).address
+    def __init__(
+        self, lab: Lab, directory: Path, inventory: Path = INVENTORY, name: str = NAME
+    ) -> None:
+        self.lab, self.inventory, self.name = lab, inventory, name
+        self.address = lab.host(name).address
         self.directory = directory
         self._people: dict[str, HubClient] = {}
 
     def sudo(self, script: str, input: str | None = None) -> str:
         """What a script prints on the host as root. It has to succeed."""
-        done = self.lab.run(NAME, f"sudo sh -euc {shlex.quote(script)}", input=input, check=False)
+        command = f"sudo sh -euc {shlex.quote(script)}"
+        done = self.lab.run(self.name, command, input=input, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def stranger(self, script: str, input: str | None = None) -> str:
         """What a script prints on the host as an account without rights, however it ends."""
         command = f"cd / && sudo -u {STRANGER} sh -c {shlex.quote(script)}"
-        return self.lab.run(NAME, command, input=input, check=False).stdout
+        return self.lab.run(self.name, command, input=input, check=False).stdout
 
     def run(self, *arguments: str) -> Run:
         """Deploy to the host; `deploys/all.py` unless the arguments say otherwise."""
-        return pyinfra(INVENTORY, *(arguments or ("deploys/all.py",)))
+        return pyinfra(self.inventory, *(arguments or ("deploys/all.py",)))
 
     def dry(self, *arguments: str) -> Run:
-        return dry(INVENTORY, *(arguments or ("deploys/all.py",)))
+        return dry(self.inventory, *(arguments or ("deploys/all.py",)))
 
     def units(self) -> dict[str, str]:
         """Each of our units with its state and the moments of its activation."""
@@ -115,7 +119,7 @@ class Service:
         return {block.pop("Id"): repr(sorted(block.items())) for block in blocks}
 
     def is_bare(self) -> bool:
-        return self.lab.run(NAME, "test -e /opt/hubstead", check=False).returncode != 0
+        return self.lab.run(self.name, "test -e /opt/hubstead", check=False).returncode != 0
 
     def story(self) -> Story:
         """Bring a bare host to a service, and tell how it went."""
@@ -138,8 +142,8 @@ class Service:
         """The service, and the authority that people are told to trust."""
         file = self.directory / "ca.pem"
         if not file.exists():
-            file.write_text(self.lab.run(NAME, "cat /etc/hubstead/tls/ca.pem").stdout)
-        return Site(NAME, self.address, file)
+            file.write_text(self.lab.run(self.name, "cat /etc/hubstead/tls/ca.pem").stdout)
+        return Site(self.name, self.address, file)
 
     def visitor(self, username: str) -> HubClient:
         """Someone with an account who has not logged in yet."""

@@ -25,17 +25,11 @@ UNIT = "configurable-http-proxy.service"
 _FILE = f"/etc/systemd/system/{UNIT}"
 _CONFIGURATION, _SCRIPTS = "/etc/hubstead/chp", "/usr/local/lib/hubstead/chp"
 _HOOK = f"#!/bin/sh\n# Written by Hubstead.\nexec systemctl try-reload-or-restart {UNIT}\n"
-#: Mozilla's intermediate profile: https://wiki.mozilla.org/Security/Server_Side_TLS
 _CIPHERS = (
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
     "TLS_CHACHA20_POLY1305_SHA256",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
+    *edge.CIPHERS,
 )
 _SECURITY_HEADERS = {
     "Strict-Transport-Security": "max-age=31536000",
@@ -116,7 +110,7 @@ def chp() -> None:
             "/opt/hubstead/chp/current",
             "/opt/hubstead/node/current",
         ],
-        reload_inputs=[f"{directory}/fullchain.pem"],
+        reload_inputs=[f"{directory}/current"],
     )
 
 

@@ -20,6 +20,16 @@ from hubstead.topology import TopologyError, tier_host
 
 #: Ports of the proxies' APIs, on loopback
 API_PORTS = {"traefik": 8099, "chp": 8001}
+#: TLS 1.2 in Mozilla's intermediate profile, without the ciphers that need Diffie-Hellman
+#: parameters: https://wiki.mozilla.org/Security/Server_Side_TLS
+CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+)
 _HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9-]{1,63}")
 
 

@@ -27,15 +27,6 @@ LINK = f"{NGINX}/sites-enabled/zz-hubstead"
 TLS = f"{NGINX}/snippets/hubstead-tls.conf"
 SNIPPET = f"{NGINX}/snippets/hubstead.conf"
 SHARED = f"{NGINX}/conf.d/hubstead.conf"
-#: Mozilla's intermediate profile, without the ciphers that need a file of Diffie-Hellman parameters
-CIPHERS = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-)
 #: Not below /etc/systemd/system: a new drop-in there is a reason to restart, and other people's
 #: sites may be served
 DROP_IN = "/usr/local/lib/systemd/system/nginx.service.d/hubstead.conf"
@@ -77,7 +68,7 @@ def _site(settings: edge.EdgeSettings) -> dict[str, files.Entry]:
         # `listen … http2` until nginx 1.25, and Debian 12 has 1.22
         http2_directive=machine().version != "12",
         certificate=tls.public_directory(),
-        ciphers=CIPHERS,
+        ciphers=edge.CIPHERS,
         resolvers=resolvers,
     )
     return {

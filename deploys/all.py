@@ -1,9 +1,10 @@
 """The whole service, tier by tier. Each role can be run alone: deploys/ROLE.py."""
 
 from hubstead.progress import tier
-from hubstead.roles import docker, postgres
+from hubstead.roles import docker, postgres, verify
 from hubstead.roles.base import base
 from hubstead.roles.chp import chp
+from hubstead.roles.edge import is_front
 from hubstead.roles.firewall import firewall
 from hubstead.roles.jupyterhub import jupyterhub
 from hubstead.roles.nginx import nginx
@@ -14,7 +15,6 @@ from hubstead.roles.retire import retire, wants
 from hubstead.roles.tls import tls, trust
 from hubstead.roles.traefik import traefik
 from hubstead.roles.userdb import userdb
-from hubstead.roles.verify import verify
 from hubstead.topology import plays
 
 tier("base")
@@ -52,4 +52,6 @@ if wants("nginx"):
 
 tier("checks")
 if plays("hub"):
-    verify()
+    verify.hub()
+if is_front():
+    verify.front()

@@ -1,7 +1,10 @@
 """Check that the deployed service answers; changes nothing."""
 
-from hubstead.roles.verify import verify
+from hubstead.roles import verify
+from hubstead.roles.edge import is_front
 from hubstead.topology import plays
 
 if plays("hub"):
-    verify()
+    verify.hub()
+if is_front():
+    verify.front()

@@ -1,4 +1,4 @@
-"""Verify: the deployed service, asked from inside the host, part by part."""
+"""Verify: the deployed service, asked from inside its hosts, part by part."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import shlex
 from pyinfra.api.deploy import deploy
 
 from hubstead.operations import checks
-from hubstead.roles import chp, docker, edge
+from hubstead.roles import chp, docker, edge, tls
 from hubstead.roles.jupyterhub import CREDENTIALS, HubSettings
 from hubstead.settings import load
+from hubstead.topology import tier_host
 
 #: curl without a proxy; a header with a secret reaches it on standard input, not as an argument
 _CURL = "curl --silent --show-error --max-time 10 --noproxy '*'"
@@ -30,22 +31,29 @@ sys.exit("a container reaches the sshd of its host: the firewall is not in place
 """
 
 
+#: What has to run for an answer, by what faces the internet: over HTTPS and over HTTP
+_UNITS = {
+    "traefik": ("traefik.service", "traefik.service"),
+    "chp": (chp.UNIT, "hubstead-redirect.service"),
+    "nginx": ("nginx.service", "nginx.service"),
+    "apache": ("apache2.service", "apache2.service"),
+}
+
+
 @deploy("verify")
-def verify() -> None:
-    hub, proxy = load(HubSettings), load(edge.EdgeSettings)
+def hub() -> None:
+    """On the hub host: its parts."""
+    settings, proxy = load(HubSettings), load(edge.EdgeSettings).proxy
     network = load(docker.DockerSettings)
-    uses_chp = proxy.proxy == "chp"
-    unit = chp.UNIT if uses_chp else "traefik.service"
-    api, refusal = ("routes", 403) if uses_chp else ("overview", 401)
-    front = "hubstead-redirect.service" if uses_chp else unit
-    name, url = edge.names()[0], edge.public_url()
-    hub_url = f"http://{network.gateway}:{hub.hub_api_port}{hub.hub_base_url}hub"
+    api, refusal = ("routes", 403) if proxy == "chp" else ("overview", 401)
+    hub_url = f"http://{network.gateway}:{settings.hub_api_port}{settings.hub_base_url}hub"
+    database = f"journalctl -u 'postgresql@*' on {tier_host('db').name}"
 
     checks.passes(
         name="Ask the users table",
         part="The users table",
         script="hub-users status --json",
-        mend="journalctl -u 'postgresql@*'; hub-users status",
+        mend=f"{database}; hub-users status",
     )
     checks.passes(
         name="Ask the Hub, and through it its database",
@@ -53,37 +61,17 @@ def verify() -> None:
         script=f"""
             printf 'header = "Authorization: token %s"' "$(cat {CREDENTIALS}/metrics)" |
             {_CURL} --fail --output /dev/null --config - {hub_url}/metrics""",
-        mend="journalctl -u jupyterhub -u 'postgresql@*'",
-    )
-    checks.passes(
-        name="Ask the proxy for the login page over HTTPS",
-        part="The login page",
-        script=f"""
-            {_CURL} --fail --cacert /etc/hubstead/tls/ca.pem \\
-                --resolve {name}:{proxy.edge_https_port}:127.0.0.1 \\
-                {url}{hub.hub_base_url}hub/login | grep -q 'name="password"'""",
-        mend=f"journalctl -u {unit} -u jupyterhub",
-    )
-    checks.passes(
-        name="Ask for it over HTTP",
-        part="The way from HTTP to HTTPS",
-        script=f"""
-            answer=$({_CURL} --output /dev/null --write-out '%{{http_code}} %{{redirect_url}}' \\
-                --resolve {name}:{proxy.edge_http_port}:127.0.0.1 \\
-                http://{name}:{proxy.edge_http_port}/)
-            echo "$answer"
-            [ "$answer" = "301 {url}/" ] || [ "$answer" = "308 {url}/" ]""",
-        mend=f"journalctl -u {front}",
+        mend=f"journalctl -u jupyterhub; {database}",
     )
     checks.passes(
         name="Try the proxy's API without its password",
         part="The proxy's API",
         script=f"""
             answer=$({_CURL} --output /dev/null --write-out '%{{http_code}}' \\
-                http://127.0.0.1:{edge.API_PORTS[proxy.proxy]}/api/{api})
+                http://127.0.0.1:{edge.API_PORTS[proxy]}/api/{api})
             echo "it says $answer and not {refusal}"
             [ "$answer" = {refusal} ]""",
-        mend="/etc/hubstead/chp/token" if uses_chp else "/var/lib/traefik/dynamic/api.toml",
+        mend="/etc/hubstead/chp/token" if proxy == "chp" else "/var/lib/traefik/dynamic/api.toml",
     )
     checks.passes(
         name="Ask the Hub from a container of the users' network, and try sshd",
@@ -91,4 +79,36 @@ def verify() -> None:
         script=f"docker run --rm --network {docker.NETWORK} {docker.image()} python"
         f" -c {shlex.quote(_FROM_INSIDE)} {hub_url}/health {network.gateway}",
         mend="docker network inspect hubstead; iptables -S HUBSTEAD-INPUT; journalctl -u docker",
+    )
+
+
+@deploy("verify")
+def front() -> None:
+    """On the host that faces the internet: the way in."""
+    settings = load(edge.EdgeSettings)
+    name, url = edge.names()[0], edge.public_url()
+    https, http = _UNITS[settings.proxy if settings.edge == "none" else settings.edge]
+    # whether people trust a certificate from elsewhere is not for this host to say
+    internal = load(tls.TlsSettings).tls == "internal"
+    trust = f"--cacert {tls.INTERNAL}/ca.pem" if internal else "--insecure"
+
+    checks.passes(
+        name="Ask for the login page over HTTPS",
+        part="The login page",
+        script=f"""
+            {_CURL} --fail {trust} \\
+                --resolve {name}:{settings.edge_https_port}:127.0.0.1 \\
+                {url}{load(HubSettings).hub_base_url}hub/login | grep -q 'name="password"'""",
+        mend=f"journalctl -u {https}; journalctl -u jupyterhub on {tier_host('hub').name}",
+    )
+    checks.passes(
+        name="Ask for it over HTTP",
+        part="The way from HTTP to HTTPS",
+        script=f"""
+            answer=$({_CURL} --output /dev/null --write-out '%{{http_code}} %{{redirect_url}}' \\
+                --resolve {name}:{settings.edge_http_port}:127.0.0.1 \\
+                http://{name}:{settings.edge_http_port}/)
+            echo "$answer"
+            [ "$answer" = "301 {url}/" ] || [ "$answer" = "308 {url}/" ]""",
+        mend=f"journalctl -u {http}",
     )

@@ -31,11 +31,18 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Site:
-    """Where the service is, and the authority that vouches for it."""
+    """Where the service is, and the authority that vouches for it; `base` is `hub_base_url`."""
 
     name: str
     address: str
     ca: Path
+    port: int = 443
+    base: str = "/"
+
+    @property
+    def host(self) -> str:
+        """Name and port, as in an address."""
+        return self.name if self.port == 443 else f"{self.name}:{self.port}"
 
     def tls(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))
@@ -51,8 +58,8 @@ class HubClient:
     def __init__(self, site: Site, username: str) -> None:
         self.site, self.username = site, username
         self.http = httpx.Client(
-            base_url=f"https://{site.address}",
-            headers={"Host": site.name},
+            base_url=f"https://{site.address}:{site.port}",
+            headers={"Host": site.host},
             verify=site.tls(),
             trust_env=False,
             timeout=PATIENCE,
@@ -83,11 +90,11 @@ class HubClient:
 
     def try_to_log_in(self, password: str) -> httpx.Response:
         """Send the login form, and return what comes of it."""
-        return self.submit("/hub/login", username=self.username, password=password)
+        return self.submit(f"{self.site.base}hub/login", username=self.username, password=password)
 
     def change_password(self, current: str, new: str) -> httpx.Response:
         return self.submit(
-            f"/hub/change-password?username={self.username}",
+            f"{self.site.base}hub/change-password?username={self.username}",
             password=current,
             new_password=new,
             new_password_again=new,
@@ -95,22 +102,24 @@ class HubClient:
 
     def is_logged_in(self) -> bool:
         """Whether the cookies of the login still open the home page."""
-        return self.request("GET", "/hub/home").status_code == 200
+        return self.request("GET", f"{self.site.base}hub/home").status_code == 200
 
     def take_token(self) -> None:
         """Make an API token of the person's own, and use it from now on."""
-        xsrf = self.http.cookies.get("_xsrf", path="/hub/") or ""
-        path = f"/hub/api/users/{self.username}/tokens?_xsrf={xsrf}"
+        xsrf = self.http.cookies.get("_xsrf", path=f"{self.site.base}hub/") or ""
+        path = f"{self.site.base}hub/api/users/{self.username}/tokens?_xsrf={xsrf}"
         self.token = self.request("POST", path, json={}).raise_for_status().json()["token"]
 
     def api(self, method: str, path: str, **options: Any) -> Any:
         """Call the Hub's REST API, and read its answer."""
-        answer = self.request(method, f"/hub/api{path}", **options).raise_for_status()
+        answer = self.request(
+            method, f"{self.site.base}hub/api{path}", **options
+        ).raise_for_status()
         return answer.json() if answer.content else None
 
     def server(self, method: str, path: str, **options: Any) -> Any:
         """Call the person's own server, and read its answer."""
-        path = f"/user/{self.username}/api{path}"
+        path = f"{self.site.base}user/{self.username}/api{path}"
         answer = self.request(method, path, **options).raise_for_status()
         return answer.json() if answer.content else None
 
@@ -127,14 +136,14 @@ class HubClient:
         while not self.server_answers():
             assert time.monotonic() < deadline, f"the server of {self.username} does not answer"
             # 400: it is starting already
-            self.request("POST", f"/hub/api/users/{self.username}/server")
+            self.request("POST", f"{self.site.base}hub/api/users/{self.username}/server")
             time.sleep(1)
 
     def stop_server(self) -> None:
         deadline = time.monotonic() + PATIENCE
         while self.api("GET", f"/users/{self.username}")["servers"]:
             assert time.monotonic() < deadline, f"the server of {self.username} does not stop"
-            self.request("DELETE", f"/hub/api/users/{self.username}/server")
+            self.request("DELETE", f"{self.site.base}hub/api/users/{self.username}/server")
             time.sleep(0.5)
 
     def kernel(self) -> Kernel:
@@ -180,13 +189,13 @@ class Kernel:
     def connect(self) -> None:
         """Open the websocket anew, as a browser does that lost it."""
         site, client = self.client.site, self.client
-        plain = socket.create_connection((site.address, 443), timeout=PATIENCE)
-        channels = f"/user/{client.username}/api/kernels/{self.identity}/channels"
+        plain = socket.create_connection((site.address, site.port), timeout=PATIENCE)
+        channels = f"{site.base}user/{client.username}/api/kernels/{self.identity}/channels"
         self.socket = websocket.create_connection(
-            f"wss://{site.name}{channels}",
+            f"wss://{site.host}{channels}",
             socket=site.tls().wrap_socket(plain, server_hostname=site.name),
             header=[f"Authorization: token {client.token}"],
-            origin=f"https://{site.name}",
+            origin=f"https://{site.host}",
             timeout=PATIENCE,
         )
 

@@ -2,6 +2,7 @@
 
 from hubstead.progress import tier
 from hubstead.roles import docker, postgres, verify
+from hubstead.roles.apache import apache
 from hubstead.roles.base import base
 from hubstead.roles.chp import chp
 from hubstead.roles.edge import is_front
@@ -49,6 +50,8 @@ if plays("hub"):
 tier("edge")
 if wants("nginx"):
     nginx()
+if wants("apache"):
+    apache()
 
 tier("checks")
 if plays("hub"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
-from hubstead.roles import chp, nginx, redirect, traefik
+from hubstead.roles import apache, chp, nginx, redirect, traefik
 from hubstead.roles.base import machine
 from hubstead.roles.edge import EdgeSettings
 from hubstead.settings import load
@@ -35,6 +35,8 @@ def retire() -> None:
     gone = set(machine().roles) - wanted()
     if "nginx" in gone:
         nginx.absent()
+    if "apache" in gone:
+        apache.absent()
     if "redirect" in gone:
         redirect.absent()
     if "chp" in gone:

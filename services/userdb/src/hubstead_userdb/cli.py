@@ -86,7 +86,14 @@ def _parser() -> argparse.ArgumentParser:
         f"The first line names the columns: {', '.join(COLUMNS)}; only username is required. "
         "Users without a password get a one-time password.",
     )
-    importing.add_argument("file", metavar="FILE.csv", type=commands.path)
+    source = importing.add_mutually_exclusive_group(required=True)
+    source.add_argument("file", metavar="FILE.csv", type=commands.path, nargs="?")
+    source.add_argument(
+        "--plain-table",
+        action="store_true",
+        help="take over the table users (id, username, password) that is in the database already: "
+        "hash its plain passwords, keep the ids",
+    )
     importing.add_argument(
         "--skip-existing", action="store_true", help="leave out users that exist already"
     )

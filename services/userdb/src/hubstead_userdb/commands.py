@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from hubstead_userdb import declare, importer, passwords, schema, table
+from hubstead_userdb import declare, importer, passwords, plain, schema, table
 from hubstead_userdb.database import connect, explain
 from hubstead_userdb.errors import RefusedError, UnavailableError
 from hubstead_userdb.initial import InitialPasswords
@@ -199,7 +199,25 @@ def remove(options: Namespace) -> None:
 
 
 def import_users(options: Namespace) -> None:
-    """Add all users of a CSV file, or none."""
+    """Add all users of a CSV file or of a table with plain passwords, or none."""
+    if options.plain_table:
+        _import_plain_table(options)
+    else:
+        _import_csv(options)
+
+
+def _import_plain_table(options: Namespace) -> None:
+    with _writing(options) as connection:
+        names = plain.take_over(connection, _rules(options), options.must_change)
+        must_change = [
+            user.username for user in table.everyone(connection) if user.must_change_password
+        ]
+    print(f"Took over {len(names)} users; their plain passwords are deleted.")
+    if must_change:
+        print(f"Must change their password at the next login: {', '.join(must_change)}")
+
+
+def _import_csv(options: Namespace) -> None:
     rules = _rules(options)
     initial = _initial(options)
     with _reading(options) as connection:

@@ -29,8 +29,8 @@ class Line:
 class BadLinesError(RefusedError):
     """Some lines cannot be imported, so none is; ``reasons`` has one text a line."""
 
-    def __init__(self, path: Path, reasons: list[str]) -> None:
-        super().__init__(f"{path}: {len(reasons)} bad lines, nothing was imported")
+    def __init__(self, summary: str, reasons: list[str]) -> None:
+        super().__init__(summary)
         self.reasons = reasons
 
 
@@ -71,7 +71,7 @@ def read(path: Path, existing: set[str], rules: Passwords) -> list[Line]:
     except csv.Error as error:
         reasons.append(f"line {number + 1}: not CSV: {error}")
     if reasons:
-        raise BadLinesError(path, reasons)
+        raise BadLinesError(f"{path}: {len(reasons)} bad lines, nothing was imported", reasons)
     if header is None:
         raise RefusedError(
             f"{path} is empty: the first line names the columns, at least 'username'"

@@ -8,6 +8,7 @@ from hubstead.roles.chp import chp
 from hubstead.roles.edge import is_front
 from hubstead.roles.firewall import firewall
 from hubstead.roles.jupyterhub import jupyterhub
+from hubstead.roles.jupyterlab import jupyterlab
 from hubstead.roles.nginx import nginx
 from hubstead.roles.node import node
 from hubstead.roles.python import python
@@ -36,6 +37,7 @@ tier("hub")
 if plays("hub"):
     python()
     userdb()
+if wants("jupyterhub"):
     node()
     docker.install()
     docker.singleuser()
@@ -46,6 +48,8 @@ if plays("hub"):
     if wants("redirect"):
         redirect()
     jupyterhub()
+if wants("jupyterlab"):
+    jupyterlab()
 
 tier("edge")
 if wants("nginx"):
@@ -54,7 +58,9 @@ if wants("apache"):
     apache()
 
 tier("checks")
-if plays("hub"):
+if wants("jupyterhub"):
     verify.hub()
+if wants("jupyterlab"):
+    verify.lab()
 if is_front():
     verify.front()

@@ -12,7 +12,7 @@ from hubstead.operations import accounts, files, units
 from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import chp, docker, edge, postgres, traefik
-from hubstead.roles.base import refuse_taken_ports
+from hubstead.roles.base import claim, refuse_taken_ports
 from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
 
@@ -97,6 +97,7 @@ def jupyterhub() -> None:
         "metrics": secrets.generated("hub_metrics_token"),
     }
 
+    claim("jupyterhub")
     accounts.system_user(
         name="Create the user jupyterhub",
         user=USER,

@@ -16,6 +16,7 @@ from hubstead import secrets
 from hubstead.operations import accounts, files, packages, postgres, units
 from hubstead.render import render
 from hubstead.roles import tls
+from hubstead.roles.application import application
 from hubstead.roles.base import address, machine, networks
 from hubstead.settings import Settings, load
 from hubstead.topology import tier_host
@@ -26,6 +27,8 @@ DISTRIBUTED = {"12": 15, "13": 17}
 SOCKETS = "/run/postgresql"
 #: Role to the database that it connects to
 ACCESS = {"jupyterhub": "jupyterhub", "userdb_owner": "userdb", "userdb_reader": "userdb"}
+#: The same where people share a JupyterLab
+LAB_ACCESS = {"userdb_owner": "userdb", "userdb_reader": "userdb", "userdb_login": "userdb"}
 HOOK = f"{tls.INTERNAL}/hooks/postgresql"
 #: What a client on another host says (libpq, "Parameter Key Words"). An unplugged server is noticed
 #: after seconds, and not after the 15 minutes in which TCP would repeat itself; a pause of a minute
@@ -70,10 +73,15 @@ def shares_host() -> bool:
     return tier_host("db") is tier_host("hub")
 
 
+def databases() -> dict[str, str]:
+    """Role to the database that it connects to, for what people get."""
+    return ACCESS if application() == "jupyterhub" else LAB_ACCESS
+
+
 def conninfo(role: str) -> str:
     """How a service on the hub host reaches its database (libpq's connection string)."""
     password = secrets.generated(f"postgres_{role}_password")
-    login = f"dbname={ACCESS[role]} user={role} password={password}"
+    login = f"dbname={databases()[role]} user={role} password={password}"
     if shares_host():
         return f"host={SOCKETS} {login}"
     server = tier_host("db")
@@ -85,11 +93,11 @@ def database_url(role: str) -> str:
     """The same as a URL of SQLAlchemy, with timeouts where the server is on another host."""
     login = f"{role}:{secrets.generated(f'postgres_{role}_password')}"
     if shares_host():
-        return f"postgresql+psycopg://{login}@/{ACCESS[role]}?host={SOCKETS}"
+        return f"postgresql+psycopg://{login}@/{databases()[role]}?host={SOCKETS}"
     server = tier_host("db")
     where = f"[{address(server)}]" if ":" in address(server) else address(server)
     options = urlencode({**REMOTE, "sslrootcert": tls.root_of(server)})
-    return f"postgresql+psycopg://{login}@{where}/{ACCESS[role]}?{options}"
+    return f"postgresql+psycopg://{login}@{where}/{databases()[role]}?{options}"
 
 
 @deploy("postgres")
@@ -128,7 +136,7 @@ def install() -> None:
                     "postgres",
                     "/etc/postgresql/VERSION/main/pg_hba.conf",
                     lines=settings.postgres_hba,
-                    access=ACCESS,
+                    access=databases(),
                     apart=apart,
                     hub=hub,
                 ),
@@ -150,12 +158,23 @@ def install() -> None:
         inputs=[tuning],
         reload_inputs=[access],
     )
-    postgres.login_role(
-        name="Create the Hub's role",
-        role="jupyterhub",
-        password=secrets.generated("postgres_jupyterhub_password"),
-    )
-    postgres.database(name="Create the Hub's database", database="jupyterhub", owner="jupyterhub")
+    readers = ["userdb_reader"]
+    if application() == "jupyterhub":
+        postgres.login_role(
+            name="Create the Hub's role",
+            role="jupyterhub",
+            password=secrets.generated("postgres_jupyterhub_password"),
+        )
+        postgres.database(
+            name="Create the Hub's database", database="jupyterhub", owner="jupyterhub"
+        )
+    else:
+        postgres.login_role(
+            name="Create the login's role",
+            role="userdb_login",
+            password=secrets.generated("postgres_userdb_login_password"),
+        )
+        readers.append("userdb_login")
     postgres.login_role(
         name="Create the owner of the users table",
         role="userdb_owner",
@@ -170,5 +189,5 @@ def install() -> None:
         name="Create the database of the users table",
         database="userdb",
         owner="userdb_owner",
-        connect=["userdb_reader"],
+        connect=readers,
     )

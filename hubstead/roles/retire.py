@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
 
 from hubstead.roles import apache, chp, nginx, redirect, traefik
+from hubstead.roles.application import application
 from hubstead.roles.base import machine
 from hubstead.roles.edge import EdgeSettings
 from hubstead.settings import load
@@ -16,6 +19,8 @@ def wanted() -> set[str]:
     settings = load(EdgeSettings)
     roles: set[str] = set()
     if plays("hub"):
+        roles.add(application())
+    if plays("hub") and application() == "jupyterhub":
         roles.add(settings.proxy)
         if settings.proxy == "chp" and settings.edge == "none":
             roles.add("redirect")
@@ -33,6 +38,11 @@ def wants(role: str) -> bool:
 def retire() -> None:
     """Before anything new starts, so that ports are free."""
     gone = set(machine().roles) - wanted()
+    for served in {"jupyterhub", "jupyterlab"} & gone:
+        raise PyinfraError(
+            f"{host.name} serves people by {served}, and `application` = {application()!r}: their "
+            "files would be left behind. Take another host, or set `application` back."
+        )
     if "nginx" in gone:
         nginx.absent()
     if "apache" in gone:

@@ -8,6 +8,7 @@ from pyinfra.api.deploy import deploy
 
 from hubstead.operations import checks
 from hubstead.roles import chp, docker, edge, tls
+from hubstead.roles.application import application
 from hubstead.roles.jupyterhub import CREDENTIALS, HubSettings
 from hubstead.settings import load
 from hubstead.topology import tier_host
@@ -83,10 +84,41 @@ def hub() -> None:
 
 
 @deploy("verify")
+def lab() -> None:
+    """On the hub host, where people share a JupyterLab: its parts."""
+    sockets = "/run/hubstead-login/login.sock", "/run/hubstead-jupyterlab/jupyterlab.sock"
+    checks.passes(
+        name="Ask the users table",
+        part="The users table",
+        script="hub-users status --json",
+        mend=f"journalctl -u 'postgresql@*' on {tier_host('db').name}; hub-users status",
+    )
+    checks.passes(
+        name="Ask the login, and through it its database",
+        part="The login",
+        script=f"{_CURL} --fail --unix-socket {sockets[0]} http://localhost/internal/health",
+        mend="journalctl -u hubstead-login -u jupyterlab",
+    )
+    checks.passes(
+        name="Try JupyterLab without its token",
+        part="JupyterLab",
+        script=f"""
+            answer=$({_CURL} --output /dev/null --write-out '%{{http_code}}' \
+                --unix-socket {sockets[1]} http://localhost/api/contents)
+            echo "it says $answer and not 403"
+            [ "$answer" = 403 ]""",
+        mend="journalctl -u jupyterlab",
+    )
+
+
+@deploy("verify")
 def front() -> None:
     """On the host that faces the internet: the way in."""
     settings = load(edge.EdgeSettings)
     name, url = edge.names()[0], edge.public_url()
+    hub = application() == "jupyterhub"
+    page = f"{load(HubSettings).hub_base_url}hub/login" if hub else "/auth/login"
+    behind = "jupyterhub" if hub else "hubstead-login"
     https, http = _UNITS[settings.proxy if settings.edge == "none" else settings.edge]
     # whether people trust a certificate from elsewhere is not for this host to say
     internal = load(tls.TlsSettings).tls == "internal"
@@ -98,8 +130,8 @@ def front() -> None:
         script=f"""
             {_CURL} --fail {trust} \\
                 --resolve {name}:{settings.edge_https_port}:127.0.0.1 \\
-                {url}{load(HubSettings).hub_base_url}hub/login | grep -q 'name="password"'""",
-        mend=f"journalctl -u {https}; journalctl -u jupyterhub on {tier_host('hub').name}",
+                {url}{page} | grep -q 'name="password"'""",
+        mend=f"journalctl -u {https}; journalctl -u {behind} on {tier_host('hub').name}",
     )
     checks.passes(
         name="Ask for it over HTTP",

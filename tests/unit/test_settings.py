@@ -179,7 +179,7 @@ def test_hosts_that_disagree_on_the_service_are_refused() -> None:
 def test_every_key_belongs_to_its_role() -> None:
     """A key that has no prefix of its own role is not protected against typos."""
     prefixes = tuple(prefix for model in settings.models() for prefix in model.prefixes)
-    switches = ("proxy", "edge", "tls", "firewall")
+    switches = ("application", "proxy", "edge", "tls", "firewall")
     assert {k for k in settings.known_keys() if not k.startswith(prefixes)} == set(switches)
 
 

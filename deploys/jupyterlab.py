@@ -1,0 +1,5 @@
+"""Run the role `jupyterlab` alone."""
+
+from hubstead.roles.jupyterlab import jupyterlab
+
+jupyterlab()

@@ -1,0 +1,188 @@
+"""JupyterLab for a group that shares one: behind a login, with the users in PostgreSQL.
+
+In order from the visitor: the edge; Nginx on this host, which asks the login about each request
+(auth_request); the login; a relay, which ends websockets with their session; JupyterLab, which
+nobody reaches without the token that it makes at each start and that never leaves the host.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+from pyinfra.api.deploy import deploy
+
+from hubstead import secrets, wheels
+from hubstead.operations import accounts, checks, files, packages, sites, units
+from hubstead.progress import summarise
+from hubstead.render import render
+from hubstead.roles import edge, postgres, tls
+from hubstead.roles.application import ApplicationSettings
+from hubstead.roles.base import check_package_names, claim, refuse_taken_ports
+from hubstead.roles.python import release
+from hubstead.settings import Others, Settings, load
+
+USER = "jupyterlab"
+#: Nginx's workers, who reach the sockets of the login, the relay and JupyterLab
+PROXY = "www-data"
+#: Reads JupyterLab's token beside JupyterLab itself
+TOKEN_GROUP = "hubstead-token"
+CONFIGURATION = "/etc/jupyterlab"
+CREDENTIALS = f"{CONFIGURATION}/credentials"
+#: Notebooks and home of everybody
+DATA = "/var/lib/jupyterlab"
+SITE = "/etc/nginx/sites-available/hubstead-jupyterlab"
+LINK = "/etc/nginx/sites-enabled/hubstead-jupyterlab"
+SHARED = "/etc/nginx/conf.d/hubstead-jupyterlab.conf"
+SYSTEM = "/etc/systemd/system"
+TMPFILES = "/etc/tmpfiles.d/hubstead-jupyterlab.conf"
+
+
+class JupyterLabSettings(Settings):
+    """The shared JupyterLab and its login."""
+
+    prefixes = ("jupyterlab_", "login_")
+
+    jupyterlab_memory_limit: str = Field(
+        "4G",
+        pattern=r"^[1-9]\d*[MGT]$",
+        description="Memory of JupyterLab with all its kernels; the kernel that wants more dies.",
+    )
+    jupyterlab_packages: list[str] = Field(
+        [], description="Further Debian packages for notebooks, such as gcc or texlive."
+    )
+    login_session_minutes: int = Field(
+        15, ge=1, le=43200, description="Minutes from a login to its end, at work or not."
+    )
+
+    @field_validator("jupyterlab_packages")
+    @classmethod
+    def _package_names(cls, value: list[str]) -> list[str]:
+        return check_package_names(value)
+
+    def check_beside(self, others: Others) -> None:
+        shared = others[ApplicationSettings].application == "jupyterlab"
+        if shared and others[edge.EdgeSettings].edge == "none":
+            raise ValueError(
+                '`application` = \'jupyterlab\' needs an edge: set `edge` to "nginx" or "apache"'
+            )
+
+
+@deploy("jupyterlab")
+def jupyterlab() -> None:
+    settings, front = load(JupyterLabSettings), load(edge.EdgeSettings)
+    refuse_taken_ports("nginx", {"proxy_port": front.proxy_port})
+    credentials = {
+        "users": postgres.conninfo("userdb_login"),
+        "secret-key": secrets.generated("login_secret_key"),
+    }
+    port = "" if front.edge_https_port == 443 else f":{front.edge_https_port}"
+    origins = " ".join(f"https://{name}{port}" for name in edge.names())
+
+    claim("jupyterlab")
+    accounts.system_user(name="Create the user jupyterlab", user=USER, home=DATA)
+    accounts.system_user(
+        name="Create the user hubstead-login", user="hubstead-login", home="/nonexistent"
+    )
+    accounts.system_group(name="Create the group that reads the token", group=TOKEN_GROUP)
+    packages.installed(
+        name="Install Nginx", packages=["nginx", *settings.jupyterlab_packages], owner="nginx"
+    )
+    sites.default_disabled(name="Disable the package's own page", server=sites.NGINX)
+    release(name="Build the release of JupyterLab", component="singleuser")
+    release(name="Build the release of the login", component="login", wheels=[wheels.userdb()])
+    files.present(
+        name="Write JupyterLab's configuration",
+        entries={
+            CONFIGURATION: files.Directory(),
+            f"{CONFIGURATION}/jupyter_server_config.py": files.File(
+                render("jupyterlab", f"{CONFIGURATION}/jupyter_server_config.py", data=DATA)
+            ),
+            DATA: files.Directory(mode="700", user=USER, group=USER),
+            f"{DATA}/notebooks": files.Directory(mode="700", user=USER, group=USER),
+            TMPFILES: files.File(
+                render("jupyterlab", TMPFILES, user=USER, proxy=PROXY, token_group=TOKEN_GROUP)
+            ),
+            f"{SYSTEM}/jupyterlab.service": files.File(
+                render("jupyterlab", f"{SYSTEM}/jupyterlab.service", settings=settings, data=DATA)
+            ),
+        },
+    )
+    units.running(
+        name="Run JupyterLab",
+        unit="jupyterlab.service",
+        inputs=[CONFIGURATION, TMPFILES, "/opt/hubstead/singleuser/current"],
+    )
+    files.present(
+        name="Write the login's configuration",
+        entries={
+            CREDENTIALS: files.Directory(mode="700"),
+            **{f"{CREDENTIALS}/{name}": files.secret(text) for name, text in credentials.items()},
+            **{
+                f"{SYSTEM}/hubstead-login{unit}": files.File(
+                    render(
+                        "jupyterlab",
+                        f"{SYSTEM}/hubstead-login{unit}",
+                        settings=settings,
+                        origins=origins,
+                        proxy=PROXY,
+                        token_group=TOKEN_GROUP,
+                        credentials=CREDENTIALS,
+                    )
+                )
+                for unit in (".service", ".socket", "-relay.service", "-relay.socket")
+            },
+        },
+    )
+    units.running(name="Listen for the login", unit="hubstead-login.socket")
+    units.running(
+        name="Run the login",
+        unit="hubstead-login.service",
+        inputs=[CREDENTIALS, "/opt/hubstead/login/current"],
+    )
+    units.running(name="Listen for websockets", unit="hubstead-login-relay.socket")
+    units.running(
+        name="Run the relay of websockets",
+        unit="hubstead-login-relay.service",
+        inputs=["/opt/hubstead/login/current"],
+    )
+    _site(front)
+    summarise(f"Service: {edge.public_url()}/")
+
+
+def _site(front: edge.EdgeSettings) -> None:
+    hook = f"{tls.INTERNAL}/hooks/jupyterlab"
+    files.present(
+        name="Write Nginx's site",
+        entries={
+            SHARED: files.File(render("jupyterlab", SHARED)),
+            SITE: files.File(
+                render(
+                    "jupyterlab",
+                    SITE,
+                    listen=[f"127.0.0.1:{front.proxy_port}"]
+                    if edge.shares_host()
+                    else [str(front.proxy_port), f"[::]:{front.proxy_port}"],
+                    certificate=tls.INTERNAL,
+                    ciphers=edge.CIPHERS,
+                    edge_networks=edge.edge_networks(),
+                )
+            ),
+            LINK: files.Link(SITE),
+            hook: files.File(
+                "#!/bin/sh\n# Written by Hubstead.\n"
+                "nginx -t -q && systemctl reload nginx.service\n",
+                mode="755",
+            ),
+        },
+    )
+    checks.passes(
+        name="Test Nginx's configuration",
+        part="nginx -t",
+        script="nginx -t -q",
+        mend="nginx was not touched and serves as before. Mend the file that it names.",
+        tries=1,
+    )
+    units.running(
+        name="Run Nginx",
+        unit="nginx.service",
+        reload_inputs=[SHARED, SITE, "/etc/nginx/sites-enabled", f"{tls.INTERNAL}/fullchain.pem"],
+    )

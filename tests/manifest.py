@@ -3,9 +3,11 @@
 This file runs on the host itself, as root, from standard input.
 """
 
+import grp
 import hashlib
 import json
 import os
+import pwd
 import re
 import stat
 import subprocess
@@ -23,7 +25,9 @@ LEFT_OUT = re.compile(
     r"/etc/(resolv\.conf|hosts|hostname|mtab|adjtime|\.pwd\.lock|docker/key\.json|apparmor.*"
     r"|ssl/certs/[0-9a-f]{8}\.\d+)|.*/__pycache__(/.*)?"
 )
-ROOTS = ("/etc", "/opt", "/usr/local", "/var/lib/hubstead", "/var/lib/traefik")
+ROOTS = ("/etc", "/opt", "/usr/local", "/var/www") + tuple(
+    f"/var/lib/{name}" for name in ("chp", "hubstead", "traefik")
+)
 
 
 def run(command: str) -> str:
@@ -32,9 +36,13 @@ def run(command: str) -> str:
 
 
 def entry(path: str) -> list[str]:
-    """Kind, mode, owner, group, and the digest of a file or the target of a link."""
+    """Kind, mode, owner, group, and the digest of a file or the target of a link.
+
+    Owners by name: the number of a system account depends on which others came before.
+    """
     status = os.lstat(path)
-    line = [oct(status.st_mode), str(status.st_uid), str(status.st_gid)]
+    owner, group = pwd.getpwuid(status.st_uid).pw_name, grp.getgrgid(status.st_gid).gr_name
+    line = [oct(status.st_mode), owner, group]
     if stat.S_ISLNK(status.st_mode):
         line.append(str(Path(path).readlink()))
     elif stat.S_ISREG(status.st_mode) and not RANDOM.fullmatch(path):
@@ -54,6 +62,12 @@ def files() -> dict[str, list[str]]:
     return found
 
 
+def accounts() -> list[str]:
+    """Users with home and shell, and groups with members, without the numbers."""
+    users = [f"{user.pw_name}:{user.pw_dir}:{user.pw_shell}" for user in pwd.getpwall()]
+    return users + [f"{group.gr_name}:{','.join(sorted(group.gr_mem))}" for group in grp.getgrall()]
+
+
 def sql(database: str, query: str) -> str:
     """The rows of a query, one a line."""
     return run(f'cd / && runuser -u postgres -- psql -AtX -d {database} -c "{query}"')
@@ -69,7 +83,7 @@ def manifest() -> dict[str, object]:
         "files": files(),
         "enabled": run("systemctl list-unit-files --no-legend --state=enabled").split("\n"),
         "failed": run("systemctl list-units --no-legend --failed"),
-        "accounts": run("getent passwd; getent group").split("\n"),
+        "accounts": accounts(),
         "packages": packages.split("\n"),
         "chains": sorted(re.sub(r" \[\d+:\d+\]", "", line) for line in rules),
         "roles": sql("postgres", "SELECT rolname, rolcanlogin, rolsuper FROM pg_roles ORDER BY 1"),

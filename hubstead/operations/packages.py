@@ -129,6 +129,7 @@ if [ -n "$ours" ]; then
     apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -qy purge $ours
 fi
 rm "$1"
+rmdir --ignore-fail-on-non-empty "${1%/*}"
 """
 
 

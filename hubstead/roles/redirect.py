@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
+from pyinfra.operations import server
 
 from hubstead.operations import files, packages, units
 from hubstead.render import render
@@ -68,6 +69,15 @@ def absent() -> None:
             _CONFIGURATION: None,
             tls.WEBROOT: None,
             **({_PACKAGED: None} if ours else {}),
-            f"{ROLES}/redirect": None,
         },
     )
+    if ours:
+        server.shell(
+            name="Remove what the package leaves behind",
+            commands=[
+                "rm -f /var/www/html/index.lighttpd.html"
+                " /var/lib/systemd/timers/stamp-lighttpd-maint.timer",
+                "cd /var && [ ! -d www/html ] || rmdir -p --ignore-fail-on-non-empty www/html",
+            ],
+        )
+    files.present(name="Note down that it is gone", entries={f"{ROLES}/redirect": None})

@@ -29,11 +29,11 @@ MODULES = (
     "mime", "setenvif",
 )  # fmt: skip
 WORKERS, TOKENS = "zz-hubstead-workers.conf", "zz-hubstead-tokens.conf"
-#: Runs when the certificate was renewed; a reload tests the configuration first (apachectl(8))
+#: Runs when the certificate was renewed, in a sandbox without sockets, which a test of the
+#: configuration opens; systemd's reload tests it as well (apachectl(8), graceful)
 HOOK = """#!/bin/sh
 # Written by Hubstead.
-systemctl --quiet is-active apache2.service || exit 0
-apachectl configtest && systemctl reload apache2.service
+exec systemctl try-reload-or-restart apache2.service
 """
 _FAULT = (
     "Apache was not touched and serves as before. Mend the file that it names, or the settings "

@@ -25,8 +25,9 @@ LEFT_OUT = re.compile(
     r"/etc/(resolv\.conf|hosts|hostname|mtab|adjtime|\.pwd\.lock|docker/key\.json|apparmor.*"
     r"|ssl/certs/[0-9a-f]{8}\.\d+)|.*/__pycache__(/.*)?"
 )
-ROOTS = ("/etc", "/opt", "/usr/local", "/var/www") + tuple(
-    f"/var/lib/{name}" for name in ("chp", "hubstead", "traefik")
+ROOTS = (
+    *("/etc", "/opt", "/usr/local", "/var/www"),
+    *("/var/lib/chp", "/var/lib/hubstead", "/var/lib/traefik"),
 )
 
 

@@ -18,7 +18,7 @@ from hubstead.operations.postgres import (
 )
 from tests.unit.operations.support import commands
 
-from .conftest import Cluster
+from .support import Cluster
 
 NAMES = ("op_owner", "op_reader", "op_stranger")
 

@@ -16,14 +16,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.userdb.conftest import (
+from tests.unit.userdb.support import (
     NEW_PASSWORD,
     PASSWORD,
     Cluster,
     HubUsers,
-    _fresh_database,
-    _hub_users,
-    _migrate,
+    fresh_database,
+    hub_users_of,
+    migrate,
 )
 
 ORIGIN = "https://hub.example.org:30088"
@@ -39,6 +39,7 @@ class Visitor:
     """A person's browser behind the proxy: keeps cookies, fills in forms, runs no script."""
 
     def __init__(self, socket: Path, address: str) -> None:
+        self.socket = socket
         self.cookies: dict[str, str] = {}
         self.client = httpx.Client(
             # No TLS here, whose certificates take longer to read than all the rest.
@@ -181,9 +182,9 @@ def login_service(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LoginService]:
     """One login for all tests, with a database of its own; each test brings its own people."""
-    _fresh_database(cluster, "userdb_login")
-    hub_users = _hub_users(cluster, tmp_path_factory.mktemp("users"), "userdb_login")
-    _migrate(hub_users)
+    fresh_database(cluster, "userdb_login")
+    hub_users = hub_users_of(cluster, tmp_path_factory.mktemp("users"), "userdb_login")
+    migrate(hub_users)
     service = LoginService(hub_users, tmp_path_factory.mktemp("login"))
     try:
         service.wait()

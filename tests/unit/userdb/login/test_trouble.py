@@ -10,7 +10,7 @@ import pytest
 from hubstead_userdb.errors import UserdbError
 from hubstead_userdb.login.settings import read
 
-from tests.unit.userdb.conftest import PASSWORD, Cluster
+from tests.unit.userdb.support import PASSWORD, Cluster
 
 from .conftest import LoginService, Visitor
 

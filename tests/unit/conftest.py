@@ -5,4 +5,6 @@ from unittest.mock import patch
 # On import, pyinfra_cli has gevent replace threads, sockets and processes in the whole interpreter.
 # The tests of the users table wait for real ones, and would wait for ever.
 with patch("gevent.monkey.patch_all"):
-    import pyinfra_cli  # noqa: F401
+    from tests.unit.plans import plan
+
+__all__ = ["plan"]

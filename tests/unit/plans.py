@@ -84,7 +84,7 @@ Plan = Callable[..., Run]
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
-    """Plan a deploy for a host whose facts say `machine`."""
+    """Plan a deploy for a host whose facts say `machine`, and what `responses` has by command."""
     sent = Sent()
     original = FakeConnector.run_shell_command
 
@@ -106,10 +106,12 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
         deploy: str = "all",
         machine: dict[str, Any] = DEBIAN_13,
         data: dict[str, Any] | None = None,
+        responses: dict[str, str] | None = None,
         **groups: list[str],
     ) -> Run:
         hosts = groups or {"hub": [HUB]}
-        everything = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": scripted(machine)}
+        answers = (responses or {}) | scripted(machine)
+        everything = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": answers}
         names = list(dict.fromkeys(name for group in hosts.values() for name in group))
         inventory = Inventory(
             (names, {**everything, "_sudo": True, **(data or {})}),

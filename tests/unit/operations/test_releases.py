@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from hubstead.operations import releases
-from hubstead.operations.releases import Releases, ReleaseState, Wheel, bootstrap, current
+from hubstead.operations.releases import Releases, ReleaseState, Wheel, bootstrap, current, npm
 from tests.unit.operations.support import ask, commands, lines
 
 NAME = releases.release_name("locked==1 --hash=sha256:00\n", "/usr/bin/python3", [])
@@ -100,6 +101,23 @@ def test_uv_is_built_by_pip_and_collected_too() -> None:
     assert lines(bootstrap, {Releases: settled}, **arguments) == []
 
 
+def test_npm_builds_from_its_lock_and_is_collected_too() -> None:
+    manifest, lock = releases.npm_lock("chp")
+    name = releases.release_name(manifest + lock, "npm", ())
+    arguments = {"component": "chp", "env": {"NODE_EXTRA_CA_CERTS": "/ca.pem"}, "keep": 2}
+    build, complete, switch = commands(npm, {Releases: ReleaseState()}, **arguments)
+    assert "npm ci --ignore-scripts --omit=dev" in build.line
+    assert build.stdin == lock
+    assert build.env["NODE_EXTRA_CA_CERTS"] == "/ca.pem"
+    assert build.env["PATH"].startswith("/opt/hubstead/node/current/bin:")
+    assert ".complete" in complete.line and switch.line.startswith("ln -sfT")
+    old = ReleaseState(complete=("a", "b", name), current=name)
+    (gone,) = lines(npm, {Releases: old}, **arguments)
+    assert gone.endswith("rm -rf /opt/hubstead/chp/releases/a")
+    settled = ReleaseState(complete=(name,), current=name)
+    assert lines(npm, {Releases: settled}, **arguments) == []
+
+
 def test_releases_on_disk_are_seen_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,3 +138,12 @@ def test_every_lock_is_pinned_by_hash(component: str) -> None:
     assert requirements
     assert text.count("--hash=sha256:") >= len(requirements)
     assert all("==" in line for line in requirements)
+
+
+def test_every_npm_package_is_pinned_by_hash_and_has_no_address() -> None:
+    """npm asks the registry of the host's settings where an address is missing."""
+    packages = json.loads(releases.npm_lock("chp")[1])["packages"]
+    del packages[""]
+    assert len(packages) > 30
+    for package in packages.values():
+        assert package["integrity"].startswith("sha512-") and "resolved" not in package

@@ -1,0 +1,84 @@
+"""configurable-http-proxy and its redirect: which of their parts a host gets, and loses."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import PyinfraError
+
+from tests.unit.plans import DEBIAN_13, HUB, Plan, Run
+
+CHP = {"proxy": "chp"}
+
+
+def configuration(run: Run) -> dict[str, Any]:
+    """What the proxy is told, in a run that was executed."""
+    written = [base64.b64decode(text) for text in run.sent.inputs if text.startswith("ewog")]
+    (text,) = [text for text in written if b'"api_port"' in text]
+    return dict(json.loads(text))
+
+
+def roles(run: Run) -> set[str]:
+    return {name.rpartition(" | ")[0] for name in run.names}
+
+
+def test_chp_is_the_front_with_a_redirect(plan: Plan) -> None:
+    run = plan(data=CHP)
+    assert roles(run) >= {"chp", "redirect"} and "traefik" not in roles(run)
+    run.execute()
+    told = configuration(run)
+    assert (told["port"], told["address"], told["edge"]) == (443, None, [])
+    assert "Strict-Transport-Security" in told["headers"]
+
+
+def test_behind_an_edge_it_listens_there_and_believes_the_edge(plan: Plan) -> None:
+    run = plan("chp", data=CHP | {"edge": "nginx"})
+    run.execute()
+    told = configuration(run)
+    assert (told["port"], told["address"]) == (8000, "127.0.0.1")
+    assert told["edge"] == ["127.0.0.1", "::1"]
+    assert told["headers"] == {}
+    assert "redirect" not in roles(plan(data=CHP | {"edge": "nginx"}))
+
+
+def test_a_switch_removes_the_other_first(plan: Plan) -> None:
+    run = plan(machine=DEBIAN_13 | {"bare": False, "roles": ["chp", "redirect"]})
+    gone = [name for name in run.names if name.startswith("retire | ")]
+    assert gone[0] == "retire | redirect | Stop lighttpd"
+    assert "retire | chp | Remove the user chp" in gone
+    assert run.names.index(gone[-1]) < run.names.index("traefik | Run Traefik")
+    back = plan(machine=DEBIAN_13 | {"bare": False, "roles": ["traefik"]}, data=CHP)
+    assert "retire | traefik | Stop Traefik" in back.names
+    assert not [name for name in back.names if name.startswith("traefik")]
+
+
+@pytest.mark.parametrize(
+    ("role", "port", "process"),
+    [("chp", 443, "node"), ("redirect", 80, "lighttpd"), ("chp", 443, "configurable-ht")],
+)
+def test_a_process_of_the_same_program_is_not_ours(
+    plan: Plan, role: str, port: int, process: str
+) -> None:
+    taken = DEBIAN_13 | {"listeners": {str(port): [process]}}
+    with pytest.raises(PyinfraError, match=f"{HUB}: port {port} is taken by {process}"):
+        plan(role, taken, CHP)
+
+
+def test_ours_are_ours_once_they_were_noted_down(plan: Plan) -> None:
+    listeners = {"443": ["configurable-ht"], "80": ["lighttpd"]}
+    ours = {"bare": False, "listeners": listeners, "roles": ["chp", "redirect"]}
+    assert plan(machine=DEBIAN_13 | ours, data=CHP).names
+
+
+def test_a_lighttpd_of_someone_else_keeps_its_unit(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = "redirect | Mask the unit of lighttpd's package"
+    assert mask in plan("redirect", data=CHP).names
+    theirs = {"dpkg-query -W": "ii |lighttpd"}
+    assert mask not in plan("redirect", data=CHP, responses=theirs).names
+    noted = theirs | {"/var/lib/hubstead/packages/redirect": "/var/lib/hubstead/packages/redirect"}
+    assert mask in plan("redirect", data=CHP, responses=noted).names

@@ -30,11 +30,11 @@ SHARED = f"{NGINX}/conf.d/hubstead.conf"
 #: Not below /etc/systemd/system: a new drop-in there is a reason to restart, and other people's
 #: sites may be served
 DROP_IN = "/usr/local/lib/systemd/system/nginx.service.d/hubstead.conf"
-#: Runs when the certificate was renewed
+#: Runs when the certificate was renewed, in a sandbox without the sockets that a test of the
+#: configuration opens; the reload tests it, by our drop-in
 HOOK = """#!/bin/sh
 # Written by Hubstead.
-systemctl --quiet is-active nginx.service || exit 0
-nginx -t -q && systemctl reload nginx.service
+exec systemctl try-reload-or-restart nginx.service
 """
 _FAULT = (
     "nginx was not touched and serves as before. Mend the file that it names, or the settings that "

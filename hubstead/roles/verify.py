@@ -115,6 +115,9 @@ def lab() -> None:
 def front() -> None:
     """On the host that faces the internet: the way in."""
     settings = load(edge.EdgeSettings)
+    if not settings.edge_site:
+        # the owner's own site leads to the service once it includes our snippet
+        return
     name, url = edge.names()[0], edge.public_url()
     hub = application() == "jupyterhub"
     page = f"{load(HubSettings).hub_base_url}hub/login" if hub else "/auth/login"

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from hubstead.settings import Settings, load
+from hubstead.topology import plays
 
 
 class ApplicationSettings(Settings):
@@ -25,3 +26,8 @@ class ApplicationSettings(Settings):
 def application() -> str:
     """What the settings want: jupyterhub or jupyterlab."""
     return load(ApplicationSettings).application
+
+
+def serves(wanted: str) -> bool:
+    """Whether the host at hand is to serve people by `wanted`: jupyterhub or jupyterlab."""
+    return plays("hub") and application() == wanted

@@ -16,7 +16,7 @@ from hubstead.operations import firewall as chains
 from hubstead.operations.addresses import Connection, Resolvers, SshConnection
 from hubstead.operations.firewall import LINK_LOCAL, Network, Opening, Policy, Users
 from hubstead.render import render
-from hubstead.roles.application import application
+from hubstead.roles.application import serves
 from hubstead.roles.base import networks
 from hubstead.roles.docker import DockerSettings
 from hubstead.roles.edge import EdgeSettings, is_front
@@ -175,7 +175,7 @@ def policy(settings: FirewallSettings) -> Policy:
     """What the settings and the topology mean for the host at hand. Raises LockOutError."""
     connection = host.get_fact(SshConnection, _sudo=False)
     ssh_port = refuse_lock_out(settings, connection, host.name)
-    users = _users(settings) if plays("hub") and application() == "jupyterhub" else None
+    users = _users(settings) if serves("jupyterhub") else None
     return Policy(tuple(_openings(settings, ssh_port)), users)
 
 
@@ -200,7 +200,7 @@ def firewall() -> None:
     )
     chains.enforced(name="Enforce the firewall's rules", v4=v4, v6=v6)
     units.running(name="Enforce them at boot", unit=UNIT)
-    if plays("hub"):
+    if serves("jupyterhub"):
         files.present(
             name="Write what enforces them in front of Docker's",
             entries={

@@ -101,6 +101,9 @@ def jupyterlab() -> None:
             TMPFILES: files.File(
                 render("jupyterlab", TMPFILES, user=USER, proxy=PROXY, token_group=TOKEN_GROUP)
             ),
+            # now, and at each boot by the file above
+            "/run/hubstead-jupyterlab": files.Directory(mode="2710", user=USER, group=PROXY),
+            "/run/hubstead-token": files.Directory(mode="2710", user=USER, group=TOKEN_GROUP),
             f"{SYSTEM}/jupyterlab.service": files.File(
                 render("jupyterlab", f"{SYSTEM}/jupyterlab.service", settings=settings, data=DATA)
             ),
@@ -109,7 +112,11 @@ def jupyterlab() -> None:
     units.running(
         name="Run JupyterLab",
         unit="jupyterlab.service",
-        inputs=[CONFIGURATION, TMPFILES, "/opt/hubstead/singleuser/current"],
+        inputs=[
+            f"{CONFIGURATION}/jupyter_server_config.py",
+            TMPFILES,
+            "/opt/hubstead/singleuser/current",
+        ],
     )
     files.present(
         name="Write the login's configuration",

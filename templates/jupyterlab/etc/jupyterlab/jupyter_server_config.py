@@ -16,7 +16,6 @@ c.ServerApp.root_dir = "{{ data }}/notebooks"
 c.ServerApp.allow_remote_access = True
 c.ServerApp.trust_xheaders = True
 c.ServerApp.open_browser = False
-c.ServerApp.no_browser_open_file = True
 c.ServerApp.quit_button = False
 c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"

@@ -21,6 +21,8 @@ def test_login_opens_jupyterlab_and_logout_ends_it(service: LoginService) -> Non
     assert answer.headers["X-Jupyter-Token"] == TOKEN
     assert answer.headers["X-Session-User"] == "ada"
     assert 890 < int(answer.headers["X-Session-Seconds"]) <= 900
+    ada.cookies = {"_xsrf": "2|x"} | ada.cookies | {"other": '"1"'}
+    assert ada.check().headers["X-Jupyter-Cookie"] == '_xsrf=2|x; other="1"'
     page = ada.get("/auth/account").text
     assert "ada" in page and "15" in page and TOKEN not in page
     assert ada.get("/auth/login").headers["Location"] == "/lab"

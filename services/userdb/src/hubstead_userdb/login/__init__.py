@@ -11,5 +11,6 @@ FORM_COOKIE = "__Host-hubstead-form"
 
 #: Headers of the answer to the proxy and to the relay; they never go on to a browser.
 TOKEN_HEADER = "X-Jupyter-Token"
+COOKIE_HEADER = "X-Jupyter-Cookie"
 USER_HEADER = "X-Session-User"
 SECONDS_HEADER = "X-Session-Seconds"

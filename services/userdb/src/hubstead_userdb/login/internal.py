@@ -8,7 +8,14 @@ from flask import Blueprint, Response, redirect, request
 from flask.typing import ResponseReturnValue
 
 from hubstead_userdb.errors import UnavailableError
-from hubstead_userdb.login import SECONDS_HEADER, TOKEN_HEADER, USER_HEADER
+from hubstead_userdb.login import (
+    COOKIE_HEADER,
+    FORM_COOKIE,
+    SECONDS_HEADER,
+    SESSION_COOKIE,
+    TOKEN_HEADER,
+    USER_HEADER,
+)
 from hubstead_userdb.login.pages import come_again
 from hubstead_userdb.login.services import (
     DATABASE_DOWN,
@@ -25,7 +32,11 @@ internal = Blueprint("internal", __name__)
 
 @internal.get("/session")
 def session() -> ResponseReturnValue:
-    """204 with JupyterLab's token for a live session; 401 without one, 403 from another site."""
+    """204 with JupyterLab's token for a live session; 401 without one, 403 from another site.
+
+    The cookies to pass on come back without ours: who works in the shared JupyterLab could read
+    them there, and be somebody else.
+    """
     refuse_foreign_origin()
     found = current_session()
     if found is None:
@@ -35,6 +46,7 @@ def session() -> ResponseReturnValue:
         return "", 503
     headers = {
         TOKEN_HEADER: token,
+        COOKIE_HEADER: _cookies_of_others(request.headers.get("Cookie", "")),
         USER_HEADER: found.username,
         SECONDS_HEADER: str(found.seconds),
     }
@@ -81,6 +93,15 @@ def _trouble() -> str | None:
     if _token() is None:
         return "JupyterLab is starting. Please try again in a minute."
     return None
+
+
+def _cookies_of_others(header: str) -> str:
+    cookies = (cookie.strip() for cookie in header.split(";"))
+    return "; ".join(
+        cookie
+        for cookie in cookies
+        if cookie.partition("=")[0].strip() not in {SESSION_COOKIE, FORM_COOKIE}
+    )
 
 
 def _token() -> str | None:

@@ -24,7 +24,7 @@ from aiohttp import ClientSession, UnixConnector, WSMsgType, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from hubstead_userdb.login import FORM_COOKIE, SECONDS_HEADER, SESSION_COOKIE, TOKEN_HEADER
+from hubstead_userdb.login import COOKIE_HEADER, SECONDS_HEADER, TOKEN_HEADER
 
 #: Seconds between two questions to the login about an open websocket.
 CHECK_SECONDS = 20
@@ -44,8 +44,6 @@ _NOT_FORWARDED = frozenset(
     }
 )  # fmt: skip
 
-_OUR_COOKIES = {SESSION_COOKIE, FORM_COOKIE}
-
 # Codes that stand for the lack of one and must not be sent (RFC 6455 section 7.4.1).
 _UNSENDABLE = {0: 1000, 1005: 1000, 1006: 1011, 1015: 1011}
 
@@ -61,6 +59,8 @@ class Permit:
     """What the login says about a live session."""
 
     token: str = field(repr=False)
+    #: Those that are not the login's, as a header
+    cookies: str = field(repr=False)
     seconds: int
 
 
@@ -142,7 +142,11 @@ class Relay:
                 "http://login/internal/session", headers=headers, allow_redirects=False
             ) as answer:
                 if answer.status == 204:
-                    return Permit(answer.headers[TOKEN_HEADER], int(answer.headers[SECONDS_HEADER]))
+                    return Permit(
+                        answer.headers[TOKEN_HEADER],
+                        answer.headers[COOKIE_HEADER],
+                        int(answer.headers[SECONDS_HEADER]),
+                    )
                 status = answer.status
         except (aiohttp.ClientError, OSError) as error:
             _log.warning("the login does not answer: %s", type(error).__name__)
@@ -162,12 +166,7 @@ class Relay:
             if name.lower() not in _NOT_FORWARDED
         )
         headers["Authorization"] = f"token {permit.token}"
-        cookies = [
-            cookie.strip()
-            for cookie in request.headers.get("Cookie", "").split(";")
-            if cookie.partition("=")[0].strip() not in _OUR_COOKIES
-        ]
-        headers["Cookie"] = "; ".join(cookies)
+        headers["Cookie"] = permit.cookies
         offered = request.headers.get("Sec-WebSocket-Protocol", "")
         return await self._jupyterlab.ws_connect(
             URL(f"http://jupyterlab{request.raw_path}", encoded=True),

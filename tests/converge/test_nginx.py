@@ -20,7 +20,10 @@ INVENTORY = PROJECT / "tests/inventories/nginx_owner.py"
 NAME = "garden.example.org"
 HTTPS = f"https://{NAME}/jupyter/"
 #: All names lead to the host itself
-CURL = "curl -s --noproxy '*' --max-time 20 --cacert /etc/hubstead/tls/ca.pem --connect-to ::127.0.0.1:"
+CURL = (
+    "curl -s --noproxy '*' --max-time 20 --cacert /etc/hubstead/tls/ca.pem"
+    " --connect-to ::127.0.0.1:"
+)
 STATUS = f"{CURL} -o /dev/null -w '%{{http_code}} %{{redirect_url}}\\n'"
 DOWN = "JupyterHub does not answer at the moment. Try again in a minute.\n"
 
@@ -47,7 +50,8 @@ nginx -t -q && systemctl restart nginx
 _UPSTREAM = """
 systemctl stop upstream 2>/dev/null || true
 cat >/root/upstream.py
-systemd-run -q --collect --unit=upstream python3 /root/upstream.py 8000 {0}/fullchain.pem {0}/key.pem
+systemd-run -q --collect --unit=upstream \\
+    python3 /root/upstream.py 8000 {0}/fullchain.pem {0}/key.pem
 until ss -Hltn sport = :8000 | grep -q .; do sleep 0.1; done
 """
 _CONFIGURATION = """

@@ -101,7 +101,7 @@ def apache() -> None:
                 render(
                     "apache",
                     SNIPPET,
-                    settings=settings,
+                    limit=settings.edge_upload_limit * 2**20,
                     base_url=load(HubSettings).hub_base_url,
                     proxy=f"{proxy_host}:{settings.proxy_port}",
                     root=root,

@@ -31,8 +31,10 @@ CHECK_SECONDS = 20
 #: Bytes of one message. JupyterLab's own limit for what it is sent is lower.
 MAX_MESSAGE = 100 * 1024 * 1024
 _MAX_CONNECTIONS = 2000
-#: For the login's answer, for JupyterLab's handshake, and for a last word to a slow client.
+#: For the login's answer, and for a last word to a slow client.
 _TIMEOUT = 10
+#: For JupyterLab's handshake, which waits for a kernel that starts (its kernel_info_timeout: 60).
+_HANDSHAKE = 90
 
 # Of this hop only (RFC 9110 section 7.6.1, RFC 6455 section 4.1), or replaced by ours.
 _NOT_FORWARDED = frozenset(
@@ -47,7 +49,7 @@ _NOT_FORWARDED = frozenset(
 # Codes that stand for the lack of one and must not be sent (RFC 6455 section 7.4.1).
 _UNSENDABLE = {0: 1000, 1005: 1000, 1006: 1011, 1015: 1011}
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("hubstead-login-relay")
 
 # Text stays bytes: nothing here looks into it.
 Upstream = aiohttp.ClientWebSocketResponse[Literal[False]]
@@ -118,7 +120,7 @@ class Relay:
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "30"})
         permit = await self._permit(request)
         try:
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(_HANDSHAKE):
                 upstream = await self._connect(request, permit)
         except aiohttp.WSServerHandshakeError as error:
             # JupyterLab's own no: there is no such kernel, for example.

@@ -6,7 +6,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead.roles import apache, chp, nginx, redirect, traefik
+from hubstead.roles import apache, certbot, chp, nginx, redirect, resolver, tls, traefik
 from hubstead.roles.application import application
 from hubstead.roles.base import machine
 from hubstead.roles.edge import EdgeSettings
@@ -26,6 +26,8 @@ def wanted() -> set[str]:
             roles.add("redirect")
     if plays("edge") and settings.edge != "none":
         roles.add(settings.edge)
+    if plays("edge") and tls.way() in ("certbot", "traefik"):
+        roles.add("certbot" if tls.way() == "certbot" else "resolver")
     return roles
 
 
@@ -43,6 +45,10 @@ def retire() -> None:
             f"{host.name} serves people by {served}, and `application` = {application()!r}: their "
             "files would be left behind. Take another host, or set `application` back."
         )
+    if "certbot" in gone:
+        certbot.absent()
+    if "resolver" in gone:
+        resolver.absent()
     if "nginx" in gone:
         nginx.absent()
     if "apache" in gone:

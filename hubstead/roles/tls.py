@@ -6,19 +6,26 @@ to each other is verified with it, and with `tls` = internal it vouches for the 
 
 from __future__ import annotations
 
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Literal, cast
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pyinfra import logger
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
-from hubstead.operations import accounts, files, internal_ca, units
+from hubstead import pem
+from hubstead.operations import accounts, files, internal_ca, pairs, units
 from hubstead.operations import trust as certificates
 from hubstead.render import render
 from hubstead.roles import edge
 from hubstead.roles.base import address
-from hubstead.settings import Settings, load
+from hubstead.settings import Others, Settings, SettingsError, load
 from hubstead.topology import plays, tier_host
 
 #: Reads the keys: the users of what serves TLS are in it
@@ -30,8 +37,13 @@ INTERNAL, PUBLIC = "/etc/hubstead/tls", "/etc/hubstead/certificate"
 TRUST = "/etc/hubstead/trust"
 #: Answers to the challenges of ACME servers (RFC 8555, 8.3), for what serves port 80
 WEBROOT = "/var/lib/hubstead/acme"
-#: Puts a certificate and its key into one of the directories
-INSTALL = "/usr/local/lib/hubstead/install-certificate"
+#: What is asked of an ACME server, for the scripts that ask
+WANTED = f"{PUBLIC}/wanted.json"
+#: Says in one or two lines why an ACME server gave no certificate
+REASON = "/usr/local/lib/hubstead/acme-reason"
+COMMAND = "/usr/local/sbin/hubstead-certificate"
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 
 
 class TlsSettings(Settings):
@@ -40,11 +52,97 @@ class TlsSettings(Settings):
     prefixes = ("tls_",)
     everywhere = ("tls",)
 
-    tls: Literal["internal"] = Field(
+    tls: Literal["internal", "acme", "files"] = Field(
         "internal",
-        description="Where the certificate comes from; internal: an authority of its own, made "
-        "once on the host that faces the internet, whose root certificate people have to trust.",
+        description="Where the certificate comes from. internal: an authority of its own, made "
+        "once on the host that faces the internet, whose root certificate people have to trust; "
+        "acme: Let's Encrypt, or another ACME server; files: you bring it.",
     )
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file on the control machine, for files: the certificate, and after it "
+        "those that signed it.",
+    )
+    tls_key: Path | None = Field(None, description="PEM file there with its key, not encrypted.")
+    tls_acme_directory: str | None = Field(
+        None, description="URL of an ACME server's directory; by default Let's Encrypt's."
+    )
+    tls_acme_staging: bool = Field(
+        False,
+        description="Ask Let's Encrypt's staging server, whose certificates nobody trusts, and "
+        "whose rate limits are generous: to try things out.",
+    )
+    tls_acme_email: str | None = Field(
+        None,
+        pattern=r"^[^@\s]+@[^@\s]+$",
+        description="Address that is given to the ACME server, for its warnings.",
+    )
+    tls_acme_key_type: Literal["ec256", "ec384", "rsa2048", "rsa4096"] = Field(
+        "ec256", description="Kind of the key: an elliptic curve, or RSA."
+    )
+    tls_acme_lifetime: int = Field(
+        2160,
+        ge=1,
+        description="Hours for which that server's certificates are valid, 90 days by default. "
+        "Traefik plans the renewal with it, 30 days ahead of 90; certbot sees it for itself.",
+    )
+    tls_expiry_days: int = Field(
+        14,
+        ge=1,
+        description="Days before the end of a certificate at which the alarm begins. Renewal comes "
+        "long before: something is wrong with it.",
+    )
+
+    @field_validator("tls_acme_directory")
+    @classmethod
+    def _directory(cls, value: str | None) -> str | None:
+        url = urlsplit(value or LETS_ENCRYPT)
+        if url.scheme != "https" or not url.hostname or url.username is not None:
+            raise ValueError(f"not the URL of a directory, such as {LETS_ENCRYPT}")
+        return value
+
+    @property
+    def directory_url(self) -> str:
+        """The directory of the ACME server (RFC 8555, 7.1.1)."""
+        return self.tls_acme_directory or (STAGING if self.tls_acme_staging else LETS_ENCRYPT)
+
+    def check(self) -> None:
+        if self.tls_acme_staging and self.tls_acme_directory:
+            raise ValueError(
+                "`tls_acme_staging` is Let's Encrypt's, and `tls_acme_directory` names a server: "
+                "remove one of them"
+            )
+        if self.tls == "files":
+            self.chain()
+
+    def check_beside(self, others: Others) -> None:
+        if self.tls != "internal" and not others[edge.EdgeSettings].edge_site:
+            raise ValueError(
+                f"`tls` = {self.tls!r} is for a site of ours, and with `edge_site` = False the "
+                "site and its certificate are yours: remove `tls`"
+            )
+
+    def chain(self) -> pem.Chain:
+        """The certificate of `tls` = files. Raises ValueError for one that will not do."""
+        texts = {}
+        for key in ("tls_certificate", "tls_key"):
+            path: Path | None = getattr(self, key)
+            if path is None:
+                raise ValueError(f"`tls` = 'files' needs `{key}`, the path of a PEM file here")
+            try:
+                texts[key] = path.read_bytes()
+            except OSError as error:
+                raise ValueError(f"`{key}` = {path}: cannot be read: {error.strerror}") from None
+        try:
+            chain = pem.chain(texts["tls_certificate"])
+            pem.check_dates(chain)
+        except ValueError as error:
+            raise ValueError(f"`tls_certificate` = {self.tls_certificate}: {error}") from None
+        try:
+            pem.check_key(texts["tls_key"], chain)
+        except ValueError as error:
+            raise ValueError(f"`tls_key` = {self.tls_key}: {error}") from None
+        return chain
 
 
 def internal_names() -> list[str]:
@@ -78,9 +176,63 @@ def _asked() -> list[Host]:
     return [of for of in asked if of is not cast(Host, ctx_host.get())]
 
 
+def way() -> str:
+    """What gets the certificate that people see: internal, files, certbot or traefik."""
+    settings, front = load(TlsSettings), load(edge.EdgeSettings)
+    if settings.tls != "acme":
+        return settings.tls
+    own = front.edge == "none" and front.proxy == "traefik"
+    return "traefik" if own else "certbot"
+
+
+def resolver() -> str:
+    """Traefik's name for the ACME server; another server, or kind of key, is another resolver."""
+    settings = load(TlsSettings)
+    asked = f"{settings.directory_url} {settings.tls_acme_key_type}"
+    return f"acme-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+
+
+def _wanted() -> str:
+    settings = load(TlsSettings)
+    wanted = {
+        "names": edge.names(),
+        "directory": settings.directory_url,
+        "email": settings.tls_acme_email,
+        "key_type": settings.tls_acme_key_type,
+        "resolver": resolver(),
+        "http_port": load(edge.EdgeSettings).edge_http_port,
+        "https_port": load(edge.EdgeSettings).edge_https_port,
+    }
+    return json.dumps(wanted, indent=2) + "\n"
+
+
+def _refuse_unfit_names(settings: TlsSettings) -> None:
+    """Raises SettingsError for names that no ACME server certifies, or that a file lacks."""
+    if settings.tls == "acme":
+        for name in edge.names():
+            if "." not in name or name.rpartition(".")[2].isdigit():
+                raise SettingsError(
+                    f"{name}: no ACME server certifies that, it is no name of the internet. Set "
+                    '`hub_names` to one such as ["hub.example.org"], or `tls` to "internal".'
+                )
+    if settings.tls == "files":
+        chain = settings.chain()
+        missing = chain.missing(edge.names())
+        if missing:
+            raise SettingsError(
+                f"`tls_certificate` = {settings.tls_certificate}: it is not for "
+                f"{', '.join(missing)}. Have one issued for all of `hub_names`, or remove the name "
+                "there."
+            )
+        end = chain.leaf.not_valid_after_utc
+        if end - datetime.now(UTC) < timedelta(days=settings.tls_expiry_days):
+            logger.warning(f"`tls_certificate` ends on {end:%F}: have it renewed, then run again.")
+
+
 @deploy("tls")
 def tls() -> None:
-    load(TlsSettings)
+    settings = load(TlsSettings)
+    _refuse_unfit_names(settings)
     service, timer = (
         f"/etc/systemd/system/hubstead-certificate.{suffix}" for suffix in ("service", "timer")
     )
@@ -93,14 +245,61 @@ def tls() -> None:
             f"{INTERNAL}/hooks": files.Directory(),
             f"{INTERNAL}/names": files.File("".join(f"{name}\n" for name in internal_names())),
             "/usr/local/lib/hubstead": files.Directory(),
-            INSTALL: files.File(render("tls", INSTALL, group=GROUP), mode="755"),
+            pairs.INSTALL: files.File(render("tls", pairs.INSTALL, group=GROUP), mode="755"),
             internal_ca.SCRIPT: files.File(render("tls", internal_ca.SCRIPT), mode="755"),
+            COMMAND: files.File(
+                render("tls", COMMAND, way=way() if edge.is_front() else "internal"), mode="755"
+            ),
             service: files.File(render("tls", service)),
             timer: files.File(render("tls", timer)),
         },
     )
     internal_ca.issued(name="Issue the certificate")
     units.running(name="Renew it in time", unit="hubstead-certificate.timer")
+    if settings.tls != "internal" and edge.is_front():
+        _public(settings)
+
+
+def _public(settings: TlsSettings) -> None:
+    acme = settings.tls == "acme"
+    files.present(
+        name="Make room for the certificate from elsewhere",
+        entries={
+            PUBLIC: files.Directory(),
+            f"{PUBLIC}/hooks": files.Directory(),
+            WANTED: files.File(_wanted()) if acme else None,
+            REASON: files.File(render("tls", REASON), mode="755") if acme else None,
+        },
+    )
+    if settings.tls_certificate and settings.tls_key and not acme:
+        pairs.installed(
+            name="Install the certificate",
+            directory=PUBLIC,
+            fullchain=files.File(settings.tls_certificate.read_bytes()),
+            key=files.File(settings.tls_key.read_bytes()),
+        )
+    else:
+        pairs.begun(name="Begin with the host's own certificate", directory=PUBLIC, source=INTERNAL)
+
+
+@deploy("tls")
+def tls_settled() -> None:
+    """Remove what no server reads any more, now that all of them run as the settings say."""
+    if public_directory() == INTERNAL or not edge.is_front():
+        files.present(
+            name="Remove the certificate from elsewhere", entries={PUBLIC: None, REASON: None}
+        )
+    else:
+        settings = load(edge.EdgeSettings)
+        front = settings.proxy if settings.edge == "none" else settings.edge
+        others = {"traefik", "chp", "nginx", "apache"} - {front}
+        files.present(
+            name="Have each certificate read by who serves it",
+            entries={
+                f"{INTERNAL}/hooks/{front}": None,
+                **{f"{PUBLIC}/hooks/{other}": None for other in sorted(others)},
+            },
+        )
 
 
 @deploy("trust")

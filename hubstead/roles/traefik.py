@@ -13,6 +13,7 @@ from pyinfra.api.deploy import deploy
 
 from hubstead import secrets
 from hubstead.operations import accounts, files, units
+from hubstead.operations.certificates import BUNDLE
 from hubstead.render import render
 from hubstead.roles import edge, tls
 from hubstead.roles.base import ROLES, claim, refuse_taken_ports
@@ -26,6 +27,8 @@ HUB_USER = "jupyterhub"
 #: What Traefik watches: our certificate and API, and the routes, which the Hub writes
 DYNAMIC = "/var/lib/traefik/dynamic"
 UNIT = "/etc/systemd/system/traefik.service"
+#: Its certificates by ACME
+STORE = "/var/lib/traefik/acme"
 #: Traefik reads the certificate again when the file that names it changes
 HOOK = f"#!/bin/sh\n# Written by Hubstead.\ntouch {DYNAMIC}/tls.toml\n"
 
@@ -63,6 +66,8 @@ def traefik() -> None:
         f"{DYNAMIC}/api.toml",
     )
     directory = tls.INTERNAL if settings.edge != "none" else tls.public_directory()
+    # its own client of the ACME server; hubstead.roles.resolver has the rest
+    acme = load(tls.TlsSettings) if tls.way() == "traefik" else None
 
     claim("traefik")
     accounts.system_user(
@@ -88,6 +93,10 @@ def traefik() -> None:
                     edge_networks=edge.edge_networks(),
                     api_port=API_PORT,
                     dynamic=DYNAMIC,
+                    acme=acme,
+                    resolver=tls.resolver(),
+                    store=STORE,
+                    key_type=acme and acme.tls_acme_key_type.upper(),
                 ),
                 mode="640",
                 group=USER,
@@ -96,17 +105,27 @@ def traefik() -> None:
             # the Hub writes its routes here
             DYNAMIC: files.Directory(mode="2750", user=HUB_USER, group=USER),
             certificate: files.File(
-                render("traefik", certificate, directory=directory), mode="640", group=USER
+                render(
+                    "traefik",
+                    certificate,
+                    directory=directory,
+                    names=edge.names() if acme else [],
+                    resolver=tls.resolver(),
+                ),
+                mode="640",
+                group=USER,
             ),
             api: files.secret(render("traefik", api, user=_api_user()), mode="640", group=USER),
             f"{directory}/hooks/traefik": files.File(HOOK, mode="755"),
-            UNIT: files.File(render("traefik", UNIT, user=USER)),
+            **({STORE: files.Directory(mode="700", user=USER, group=USER)} if acme else {}),
+            UNIT: files.File(render("traefik", UNIT, user=USER, store=STORE if acme else None)),
         },
     )
     units.running(
         name="Run Traefik",
         unit="traefik.service",
-        inputs=[static, "/opt/hubstead/traefik/current"],
+        # whom it trusts, as a client of ACME, it reads when it starts
+        inputs=[static, "/opt/hubstead/traefik/current", *([BUNDLE] if acme else [])],
     )
 
 

@@ -1,0 +1,5 @@
+"""Run the role `expiry` alone."""
+
+from hubstead.roles.expiry import expiry
+
+expiry()

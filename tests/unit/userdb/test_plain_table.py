@@ -1,6 +1,7 @@
 """Taking over the table of the login that this one replaces, with plain passwords."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import bcrypt
@@ -8,6 +9,24 @@ import psycopg
 import pytest
 
 SEED = "CREATE TABLE users (id SERIAL PRIMARY KEY, username VARCHAR(50), password varchar(50))"
+
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def test_the_example_of_the_documentation(bare: Any) -> None:
+    example = (DOCS / "examples/plain-users.sql").read_text()
+    assert example in (DOCS / "login.md").read_text()
+    with bare.cluster.superuser() as superuser:
+        superuser.execute(example)
+        superuser.execute("ALTER TABLE users OWNER TO userdb_owner")
+    assert "hub-users import --plain-table" in bare("migrate").err
+    assert "Took over 2 users" in bare.ok("import", "--plain-table")
+    assert [user["username"] for user in json.loads(bare.ok("list", "--json"))] == [
+        "ada",
+        "username",
+    ]
+    assert bare.ok("migrate") == '{"changes": []}\n'
 
 
 @pytest.fixture

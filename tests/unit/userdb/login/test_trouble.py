@@ -1,5 +1,6 @@
 """The login while something around it is down, or everybody comes at once."""
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hubstead_userdb.errors import UserdbError
+from hubstead_userdb.login import settings
 from hubstead_userdb.login.settings import read
 
 from tests.unit.userdb.support import PASSWORD, Cluster
@@ -16,6 +18,7 @@ from .conftest import LoginService, Visitor
 
 DOWN = "The user database does not answer at the moment."
 PEOPLE = 100
+DOCS = Path(__file__).parents[4] / "docs/login.md"
 
 
 @contextmanager
@@ -138,5 +141,25 @@ def test_wrong_settings_are_named(
     del without["HUBSTEAD_LOGIN_ORIGINS"]
     with pytest.raises(UserdbError, match="HUBSTEAD_LOGIN_ORIGINS is not set"):
         read(without)
-    settings = read(login_service.environment)
-    assert settings.session_minutes == 15 and settings.secret_key not in repr(settings)
+    given = read(login_service.environment)
+    assert given.session_minutes == 15 and given.secret_key not in repr(given)
+
+
+def test_the_documentation_names_every_setting_and_its_default(tmp_path: Path) -> None:
+    (tmp_path / "secret-key").write_text("x" * 32)
+    rows = [
+        [cell.strip().strip("`") for cell in line.split("|")[1:-1]]
+        for line in DOCS.read_text().splitlines()
+        if line.startswith("| `HUBSTEAD_LOGIN_")
+    ]
+    required = {
+        "CREDENTIALS_DIRECTORY": str(tmp_path),
+        "HUBSTEAD_LOGIN_ORIGINS": "https://hub.example.org",
+        "HUBSTEAD_LOGIN_TOKEN_FILE": "/token",
+    }
+    assert {name for name, _, default in rows if default == "required"} < set(required)
+    documented = {name: default for name, _, default in rows if default != "required"}
+    assert read(required) == read(required | documented)
+    source = Path(settings.__file__).read_text()
+    names = re.findall(r'(?:variable|checked|number)\(\s*"([A-Z_]+)"', source)
+    assert {f"HUBSTEAD_LOGIN_{name}" for name in names} == {name for name, *_ in rows}

@@ -120,6 +120,7 @@ def jupyterhub() -> None:
                     public_url=edge.public_url(),
                     hub_url=hub_url,
                     downstream=[address.split("/")[0] for address in edge.edge_networks()],
+                    database_apart=not postgres.shares_host(),
                     image=docker.image(),
                     network=docker.NETWORK,
                     proxy=proxy,

@@ -2,9 +2,16 @@
 # after this file and is yours: no run changes or removes what is there.
 import os
 import sys
+{% if database_apart %}
+import time
+{% endif %}
 from pathlib import Path
 
 from hubstead_userdb import templates_dir
+{% if database_apart %}
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+{% endif %}
 
 c = get_config()  # noqa: F821
 
@@ -30,6 +37,9 @@ c.JupyterHub.log_level = {{ ("DEBUG" if settings.hub_debug else "INFO") | tojson
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
 
+{% if database_apart %}
+{% include "jupyterhub/etc/jupyterhub/database.py" %}
+{% endif %}
 {% include "jupyterhub/etc/jupyterhub/proxy/" ~ proxy ~ ".py" %}
 # Login: the users table
 c.JupyterHub.authenticator_class = "hubstead_userdb.authenticator.UsersTableAuthenticator"

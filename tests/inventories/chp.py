@@ -1,3 +1,7 @@
-"""configurable-http-proxy as the front."""
+"""configurable-http-proxy as the front; `LAB_OS=bookworm` makes it Debian 12."""
 
-hub = [("chp13.example.org", {"proxy": "chp"})]
+import os
+
+_data = {"lab_os": os.environ.get("LAB_OS", "trixie"), "proxy": "chp"}
+
+hub = [("chp.example.org", _data)]

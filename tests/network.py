@@ -64,12 +64,12 @@ def reach(kernel: Kernel, *targets: Target) -> dict[Target, str]:
     return {target: "open" if answer == "open" else "closed" for target, answer in found}
 
 
-# Tries every TCP port of the IPv4 addresses that its arguments name, as root: prints, for each
-# address, which ports answer, and how. A busy bridge drops packets: ports that are likely to
+# Tries every TCP port from 2 of the IPv4 addresses that its arguments name, as root: prints, for
+# each address, which ports answer, and how. A busy bridge drops packets: ports that are likely to
 # answer are tried twice. The RST afterwards lets connection tracking forget them.
 SCAN = """
 import json, socket, struct, sys, time
-OURS, SYN, RST, HOW = 61000, 2, 4, {18: "open", 20: "refused"}
+OURS, SYN, RST, HOW = 1, 2, 4, {18: "open", 20: "refused"}
 def scan(address):
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.connect((address, 9))
@@ -91,7 +91,7 @@ def scan(address):
         fixed = (OURS, 0, 7, 0, 5 << 12 | flags, 1024, 0, 0)
         words = struct.unpack("!10H", struct.pack("!HHLLHHHH", *fixed))
         total = sum(words) + sum(struct.unpack("!4H", ends)) + 6 + 20
-        for port in range(1, last + 1):
+        for port in range(2, last + 1):
             check = total + port
             while check >> 16:
                 check = (check & 65535) + (check >> 16)

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from cryptography import x509
 from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
-from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, host
 
@@ -189,8 +189,17 @@ def address(of: Host) -> str:
 
 
 def networks(of: Host) -> list[Network]:
-    """The addresses from which a host reaches the others, each as a network of one address."""
-    return [ip_network(str(address)) for address in of.get_fact(Addresses)]
+    """The addresses from which a host reaches the others, each as a network of one address.
+
+    A host is asked even where `--limit` leaves it out. Raises PyinfraError without an answer.
+    """
+    try:
+        return [ip_network(str(address)) for address in of.get_fact(Addresses)]
+    except ConnectError as error:
+        raise PyinfraError(
+            f"{of.name} does not answer, and {host.name} has to know its addresses, even in a run "
+            f"with --limit: {error}. Bring it up, then run again."
+        ) from error
 
 
 def claim(role: str) -> None:

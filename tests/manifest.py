@@ -66,7 +66,8 @@ def files() -> dict[str, list[str]]:
 def accounts() -> list[str]:
     """Users with home and shell, and groups with members, without the numbers."""
     users = [f"{user.pw_name}:{user.pw_dir}:{user.pw_shell}" for user in pwd.getpwall()]
-    return users + [f"{group.gr_name}:{','.join(sorted(group.gr_mem))}" for group in grp.getgrall()]
+    groups = [f"{group.gr_name}:{','.join(sorted(group.gr_mem))}" for group in grp.getgrall()]
+    return sorted(users) + sorted(groups)
 
 
 def sql(database: str, query: str) -> str:

@@ -61,4 +61,8 @@ def absent() -> None:
         entries={_HOOK: None, SCRIPT: None},
     )
     packages.purged(name="Remove certbot", owner="certbot")
+    server.shell(
+        name="Remove what the package leaves behind",
+        commands=["[ -e /usr/bin/certbot ] || rm -rf /etc/letsencrypt /var/lib/letsencrypt"],
+    )
     files.present(name="Note down that it is gone", entries={f"{ROLES}/certbot": None})

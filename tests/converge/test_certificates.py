@@ -1,0 +1,298 @@
+"""The front's certificate by ACME, and from files: issued, renewed, refused, and given up.
+
+One host goes from front to front; Pebble validates for real.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from lab import Lab
+from lab.acme import Pebble
+from tests.support import PROJECT, Run, eventually, pyinfra
+
+pytestmark = pytest.mark.slow
+
+INVENTORY = PROJECT / "tests/inventories/acme.py"
+NAME = "acme13.example.org"
+NAMES = [NAME, "www.acme13.example.org"]
+FRONTS: dict[str, dict[str, Any]] = {
+    "traefik": {},
+    "nginx": {"edge": "nginx"},
+    "apache": {"edge": "apache"},
+    "chp": {"proxy": "chp"},
+}
+CHECK = "hubstead-certificate-check.service"
+#: Who gets the certificate: what is left of one that another took over from
+LEFTOVERS = "ls -d /etc/letsencrypt /var/lib/letsencrypt /var/lib/traefik/acme 2>/dev/null || true"
+
+
+#: Two of the fronts stand for the clients of ACME, Traefik itself and certbot
+CLIENTS = pytest.mark.parametrize("front", ["traefik", "nginx"], indirect=True)
+LAST = pytest.mark.parametrize("front", ["chp"], indirect=True)
+SHORT_ALARM = f"""
+mkdir -p /etc/systemd/system/{CHECK}.d
+cat >/etc/systemd/system/{CHECK}.d/test.conf <<END
+[Service]
+ExecStart=
+ExecStart=/usr/local/lib/hubstead/certificate-check {580 / 86400}
+END
+systemctl daemon-reload
+"""
+#: certbot 4 renews in the last half of so short a life
+FREQUENT_TIMER = """
+mkdir -p /etc/systemd/system/certbot.timer.d
+cat >/etc/systemd/system/certbot.timer.d/test.conf <<END
+[Timer]
+OnCalendar=
+OnCalendar=*:*:0/5
+RandomizedDelaySec=0
+AccuracySec=1s
+END
+sed -i '1i renew_before_expiry = 30 days' /etc/letsencrypt/renewal/hubstead.conf
+systemctl daemon-reload
+systemctl restart certbot.timer
+"""
+
+
+def issue(certificate: Path, key: Path, names: list[str]) -> int:
+    """Write a certificate, as an organisation's authority would sign it; its serial number."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "An organisation")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=90))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
+        )
+        .sign(private, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return signed.serial_number
+
+
+class Front:
+    """The host, with one of the fronts on it."""
+
+    def __init__(self, lab: Lab, acme: Pebble, kind: str) -> None:
+        self.lab, self.acme, self.kind = lab, acme, kind
+        self.address = lab.host(NAME).address
+
+    def deploy(self, names: list[str] = NAMES, **data: Any) -> Run:
+        settings = {
+            "tls": "acme", "tls_acme_directory": self.acme.directory,
+            "hub_names": json.dumps(names), **FRONTS[self.kind], **data,
+        }  # fmt: skip
+        words = [f"{key}={value}" for key, value in settings.items() if value is not None]
+        arguments = [word for pair in words for word in ("--data", pair)]
+        return pyinfra(INVENTORY, *arguments, "tests/deploys/front.py")
+
+    @property
+    def client(self) -> str:
+        """The role that gets the certificate."""
+        return "resolver" if self.kind == "traefik" else "certbot"
+
+    def alarm(self) -> str:
+        """How the look for certificates ends."""
+        self.sudo(f"systemctl start {CHECK} || true")
+        return self.sudo(f"systemctl show -P Result {CHECK}")
+
+    def warnings(self) -> str:
+        return self.sudo(f"journalctl -p warning -u {CHECK} -o cat")
+
+    def sudo(self, script: str, check: bool = True) -> str:
+        done = self.lab.run(NAME, f"sudo sh -euc {shlex.quote(script)}", check=False)
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout + done.stderr
+
+    def served(self, name: str = NAME) -> x509.Certificate:
+        """What a visitor is shown."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        plain = socket.create_connection((self.address, 443), timeout=10)
+        with plain, context.wrap_socket(plain, server_hostname=name) as secure:
+            shown = secure.getpeercert(binary_form=True)
+        assert shown
+        return x509.load_der_x509_certificate(shown)
+
+    def serial(self) -> int:
+        """Of the served certificate; 0 where none is, for a moment."""
+        try:
+            return self.served().serial_number
+        except OSError:
+            return 0
+
+    def check_verifies(self, root: str) -> None:
+        """As a browser with this root in its store does, for each name."""
+        context = ssl.create_default_context(cadata=root)
+        for name in NAMES:
+            with socket.create_connection((self.address, 443), timeout=10) as plain:
+                context.wrap_socket(plain, server_hostname=name).close()
+
+
+@pytest.fixture(scope="module", params=FRONTS)
+def front(request: pytest.FixtureRequest, acme: Pebble, lab: Lab) -> Iterator[Front]:
+    front = Front(lab, acme, request.param)
+    first = front.deploy()
+    assert first.status == 0, first.end
+    yield front
+    acme.start()
+
+
+@pytest.fixture
+def names_of() -> Any:
+    def names(certificate: x509.Certificate) -> list[str]:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return sorted(extension.value.get_values_for_type(x509.DNSName))
+
+    return names
+
+
+def test_every_name_has_the_certificate_and_a_second_run_changes_nothing(
+    front: Front, names_of: Any
+) -> None:
+    front.check_verifies(front.acme.root())
+    assert names_of(front.served()) == sorted(NAMES)
+    serial = front.serial()
+    second = front.deploy()
+    assert (second.status, second.changed) == (0, []), second.end
+    assert front.serial() == serial
+    assert front.sudo(f"systemctl start {CHECK}; cat /var/lib/prometheus/node-exporter/*.prom")
+
+
+def test_http_leads_to_https(front: Front) -> None:
+    curl = f"curl -s -o /dev/null -w '%{{http_code}} %{{redirect_url}}' http://{NAME}/a?b=c"
+    status, url = front.sudo(curl).split()
+    assert status in ("301", "308") and url == f"https://{NAME}/a?b=c"
+
+
+def test_a_forced_renewal_is_served_within_a_minute(front: Front) -> None:
+    serial, began = front.serial(), time.monotonic()
+    front.sudo("hubstead-certificate renew")
+    eventually("a new certificate", lambda: front.serial() not in (0, serial), 60)
+    assert time.monotonic() - began < 60
+    front.check_verifies(front.acme.root())
+
+
+@CLIENTS
+def test_another_name_is_another_certificate_once(front: Front, names_of: Any) -> None:
+    more = [*NAMES, "hub.acme13.example.org"]
+    added = front.deploy(more)
+    assert added.status == 0, added.end
+    assert names_of(front.served()) == sorted(more)
+    serial = front.serial()
+    removed = front.deploy()
+    assert removed.status == 0, removed.end
+    assert names_of(front.served()) == sorted(NAMES)
+    assert front.serial() != serial
+
+
+@CLIENTS
+def test_a_refusal_says_which_name_and_leaves_the_old_certificate(front: Front) -> None:
+    serial = front.serial()
+    failed = front.deploy([NAME, "nowhere.example.org", "acme.example.net"])
+    assert failed.status == 1
+    assert "nowhere.example.org has no address. Add an A or AAAA record" in failed.output
+    elsewhere = front.lab.host("acme.example.net").address
+    assert f"acme.example.net leads to {elsewhere}, and this host has" in failed.output
+    assert front.serial() == serial
+    front.acme.limit()
+    failed = front.deploy([NAME, "hub.acme13.example.org"])
+    front.acme.start()
+    assert f"{front.acme.directory} has had too many requests" in failed.output
+    assert front.serial() == serial
+    own = f"https://{NAME}/dir"
+    failed = front.deploy(tls_acme_directory=own)
+    assert f"{own} shows a certificate that this host does not trust" in failed.output
+    assert "`base_ca_certificates`" in failed.output
+    assert front.serial() == serial
+
+
+@CLIENTS
+def test_renewal_heals_once_the_server_is_back(front: Front) -> None:
+    """Certificates are valid for ten minutes here, and the alarm begins 20 s after their issue."""
+    hour = front.deploy(tls_acme_lifetime=1)
+    assert hour.status == 0, hour.end
+    front.acme.configure(validity=600)
+    front.sudo("hubstead-certificate renew")
+    serial = front.serial()
+    front.sudo(SHORT_ALARM)
+    if front.client == "certbot":
+        front.sudo(FREQUENT_TIMER)
+    front.acme.stop()
+    try:
+        eventually("the alarm", lambda: "exit-code" in front.alarm(), 60)
+        assert "ends in 0.0 days: its renewal does not work" in front.warnings()
+        failed = front.deploy([NAME], tls_acme_lifetime=1)
+        assert f"{front.acme.directory} cannot be reached from this host" in failed.output
+        assert front.serial() == serial
+    finally:
+        front.acme.start()
+    eventually("a renewed certificate", lambda: front.serial() not in (0, serial), 90)
+    assert "success" in front.alarm()
+    front.acme.configure(validity=90 * 86400)
+    front.sudo("rm -r /etc/systemd/system/*.d/test.conf; systemctl daemon-reload")
+    front.sudo("hubstead-certificate renew")
+    restored = front.deploy()
+    assert restored.status == 0, restored.end
+
+
+@LAST
+def test_certificates_from_files_are_examined_first(
+    front: Front, tmp_path: Path, names_of: Any
+) -> None:
+    files = {"tls_certificate": tmp_path / "one.pem", "tls_key": tmp_path / "one.key"}
+    ours = issue(files["tls_certificate"], files["tls_key"], ["*.example.org", *NAMES])
+    brought = front.deploy(tls="files", tls_acme_directory=None, **files)
+    assert brought.status == 0, brought.end
+    assert front.serial() == ours
+    again = front.deploy(tls="files", tls_acme_directory=None, **files)
+    assert (again.status, again.changed) == (0, []), again.end
+    assert front.sudo(LEFTOVERS) == ""
+    issue(tmp_path / "two.pem", tmp_path / "two.key", NAMES)
+    mixed = front.deploy(
+        tls="files", tls_acme_directory=None,
+        tls_certificate=files["tls_certificate"], tls_key=tmp_path / "two.key",
+    )  # fmt: skip
+    assert mixed.status == 1 and "is not the key of `tls_certificate`" in mixed.output
+    assert "no host was touched" in mixed.output
+    assert front.serial() == ours
+    renewed = issue(files["tls_certificate"], files["tls_key"], NAMES)
+    assert front.deploy(tls="files", tls_acme_directory=None, **files).status == 0
+    assert front.serial() == renewed
+
+
+@LAST
+def test_back_to_the_internal_authority_nothing_is_left(front: Front) -> None:
+    internal = front.deploy(tls="internal", tls_acme_directory=None)
+    assert internal.status == 0, internal.end
+    assert front.served().issuer.rfc4514_string().endswith("O=Hubstead")
+    assert front.sudo(LEFTOVERS) == ""
+    assert front.sudo("ls /etc/hubstead") == "tls\n"

@@ -1,0 +1,40 @@
+"""What stands in front of the service, with its certificate, without the service itself."""
+
+from hubstead.progress import tier
+from hubstead.roles.apache import apache
+from hubstead.roles.base import base
+from hubstead.roles.certbot import certbot
+from hubstead.roles.chp import chp
+from hubstead.roles.expiry import expiry
+from hubstead.roles.nginx import nginx
+from hubstead.roles.node import node
+from hubstead.roles.python import python
+from hubstead.roles.redirect import redirect
+from hubstead.roles.resolver import resolver
+from hubstead.roles.retire import retire, wants
+from hubstead.roles.tls import tls, tls_settled, trust
+from hubstead.roles.traefik import traefik
+
+tier("base")
+base()
+retire()
+tls()
+trust()
+python()
+if wants("traefik"):
+    traefik()
+if wants("chp"):
+    node()
+    chp()
+if wants("redirect"):
+    redirect()
+if wants("nginx"):
+    nginx()
+if wants("apache"):
+    apache()
+if wants("resolver"):
+    resolver()
+if wants("certbot"):
+    certbot()
+tls_settled()
+expiry()

@@ -30,6 +30,8 @@ SHARED = f"{NGINX}/conf.d/hubstead.conf"
 #: Not below /etc/systemd/system: a new drop-in there is a reason to restart, and other people's
 #: sites may be served
 DROP_IN = "/usr/local/lib/systemd/system/nginx.service.d/hubstead.conf"
+#: The package's page, as it is served
+PAGE = "/var/www/html/index.nginx-debian.html"
 #: Runs when the certificate was renewed, in a sandbox without the sockets that a test of the
 #: configuration opens; the reload tests it, by our drop-in
 HOOK = """#!/bin/sh
@@ -160,6 +162,13 @@ def absent() -> None:
     )
     sites.default_restored(name="Enable the package's own page again", server=sites.NGINX)
     sites.left_to_others(name="Leave Nginx to the sites of others", server=sites.NGINX)
+    server.shell(
+        name="Take the package's page along, which Debian leaves behind",
+        commands=[
+            f"if [ -e {packages.NOTES}/nginx ] && cmp -s {PAGE} /usr/share/nginx/html/index.html;"
+            f" then rm {PAGE} && cd /var && rmdir -p --ignore-fail-on-non-empty www/html; fi"
+        ],
+    )
     packages.purged(name="Remove Nginx", owner="nginx")
     server.shell(
         name="Let Nginx go on without the site, where it stays",

@@ -195,14 +195,11 @@ def test_the_log_keeps_no_query(host: Host) -> None:
 
 
 def test_uploads_have_a_limit(host: Host) -> None:
-    run = host.nginx("edge_upload_limit=20")
-    assert run.changed == ["nginx | Write Nginx's site", "nginx | Run Nginx"], run.end
     for flag in ("--http1.1", "--http2"):
         send = f"{flag} -H Expect: --data-binary @- {HTTPS}"
         told = host.sudo(f"head -c 20M /dev/zero | {CURL} {send}")
         assert json.loads(told)["bytes"] == 20 * 2**20
         assert host.sudo(f"head -c 21M /dev/zero | {STATUS} {send}") == "413 \n"
-    assert host.nginx().status == 0
 
 
 def test_a_websocket_outlives_a_renewal(host: Host) -> None:
@@ -217,7 +214,6 @@ def test_a_websocket_outlives_a_renewal(host: Host) -> None:
         host.sudo(f"until [ \"$({serial})\" != '{served}' ]; do sleep 0.2; done")
         assert echo(websocket, b"after") == b"after"
     check_shop(host)
-    assert host.nginx().changed == []
 
 
 def test_only_the_hub_host_can_be_the_proxy(host: Host) -> None:
@@ -282,7 +278,8 @@ def test_the_owners_own_site_may_lead_to_the_service(host: Host, before: str) ->
 def test_where_ports_are_taken_others_will_do(bare: Host, before: str) -> None:
     """And an Nginx that came for us alone goes with us."""
     bare.sudo("DEBIAN_FRONTEND=noninteractive apt-get purge -qy 'nginx*' >/dev/null")
-    everything = "find /etc /usr/local /var/lib/hubstead | sort; dpkg -l | grep ^ii"
+    bare.sudo("rm -r /var/www")
+    everything = "find /etc /usr/local /var/lib/hubstead /var/www | sort; dpkg -l | grep ^ii"
     nothing = bare.sudo(everything)
     bare.sudo("systemd-run -q --collect --unit=theirs python3 -m http.server 80")
     refused = bare.nginx()
@@ -293,7 +290,6 @@ def test_where_ports_are_taken_others_will_do(bare: Host, before: str) -> None:
     ports = ("edge_http_port=8080", "edge_https_port=8443")
     run = bare.nginx(*ports)
     assert run.status == 0, run.end
-    assert bare.nginx(*ports).changed == []
     redirect = bare.sudo(f"{STATUS} http://{NAME}:8080/jupyter/x")
     assert redirect == f"301 https://{NAME}:8443/jupyter/x\n"
     headers = bare.answer(f"https://{NAME}:8443/jupyter/x")["headers"]

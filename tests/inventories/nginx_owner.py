@@ -8,6 +8,7 @@ hub = [
         {
             "edge": "nginx",
             "hub_base_url": "/jupyter/",
+            "edge_upload_limit": 20,
             "lab_os": os.environ.get("LAB_OS", "trixie"),
         },
     )

@@ -125,7 +125,7 @@ def apache() -> None:
     inputs += [f"{APACHE}/{kind}-enabled" for kind in ("sites", "conf", "mods")]
     inputs += [f"{APACHE}/conf-available/{name}" for name in (TOKENS, configuration.LISTEN)]
     if settings.edge_site:
-        inputs.append(f"{tls.public_directory()}/fullchain.pem")
+        inputs.append(f"{tls.public_directory()}/current")
     units.running(
         name="Run Apache",
         unit="apache2.service",
@@ -169,7 +169,9 @@ def absent() -> None:
         name="Let Apache go on without the site, where it stays",
         commands=[
             "! systemctl --quiet is-active apache2.service ||"
-            " { apachectl configtest && systemctl reload apache2.service; }"
+            " { apachectl configtest && systemctl reload apache2.service; }",
+            # Debian leaves it behind
+            "rmdir --ignore-fail-on-non-empty /var/lib/apache2 2>/dev/null || true",
         ],
     )
     files.present(

@@ -130,7 +130,7 @@ def nginx() -> None:
     # the directory counts as well: a link that went away leaves its mark there
     inputs = [SHARED, SNIPPET, TLS, SITE, f"{NGINX}/sites-enabled", root]
     if settings.edge_site:
-        inputs.append(f"{tls.public_directory()}/fullchain.pem")
+        inputs.append(f"{tls.public_directory()}/current")
     units.running(name="Run Nginx", unit="nginx.service", reload_inputs=inputs)
 
 

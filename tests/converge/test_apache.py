@@ -260,8 +260,11 @@ def test_where_ports_are_taken_others_will_do(bare: Host, before: str) -> None:
     bare.sudo(
         "DEBIAN_FRONTEND=noninteractive apt-get purge -qy 'apache2*' >/dev/null; rm -r /srv/shop"
     )
-    bare.sudo("rm -rf /etc/apache2")
-    everything = "find /etc /srv /var/lib/hubstead /var/www | sort; dpkg -l | grep ^ii"
+    bare.sudo("rm -rf /etc/apache2 /var/lib/apache2")
+    everything = (
+        "find /etc /srv /var/lib/apache2 /var/lib/hubstead /var/www 2>/dev/null | sort"
+        "; dpkg -l | grep ^ii"
+    )
     nothing = bare.sudo(everything)
     bare.sudo("systemd-run -q --collect --unit=theirs python3 -m http.server 80")
     refused = bare.apache()

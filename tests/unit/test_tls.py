@@ -1,0 +1,311 @@
+"""Certificates: what is examined on the control machine, and what is explained on the host."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+from pyinfra.api.exceptions import PyinfraError
+
+from hubstead import pem
+from hubstead.operations.pairs import PairState, parse_pair
+from hubstead.settings import check
+from tests.unit.plans import DEBIAN_13, PROJECT, Plan
+
+PEM = serialization.Encoding.PEM
+DAY = timedelta(days=1)
+
+
+def key_pem(key: Any, password: bytes | None = None) -> bytes:
+    encryption: Any = serialization.NoEncryption()
+    if password:
+        encryption = serialization.BestAvailableEncryption(password)
+    text: bytes = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, encryption)
+    return text
+
+
+def signed(
+    key: Any,
+    names: list[str],
+    signer: Any = None,
+    issuer: str = "leaf",
+    ca: bool = False,
+    begin: timedelta = -DAY,
+    end: timedelta = 90 * DAY,
+    extension: x509.ExtensionType | None = None,
+) -> x509.Certificate:
+    subject = "authority" if ca else "leaf"
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + begin)
+        .not_valid_after(now + end)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), False)
+    )
+    if extension:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(signer or key, hashes.SHA256())
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+NAMES = ["hub.example.org", "*.example.net"]
+
+
+def text(*certificates: x509.Certificate) -> bytes:
+    return b"".join(one.public_bytes(PEM) for one in certificates)
+
+
+def test_a_chain_in_order_is_taken_and_covers_its_names() -> None:
+    authority = ec.generate_private_key(ec.SECP384R1())
+    leaf = signed(KEY, NAMES, authority, "authority")
+    chain = pem.chain(text(leaf, signed(authority, [], ca=True, issuer="authority")))
+    pem.check_dates(chain)
+    pem.check_key(key_pem(KEY), chain)
+    asked = ["hub.example.org", "a.example.net", "example.net", "a.b.example.net", "10.0.0.1"]
+    assert chain.missing(asked) == ["example.net", "a.b.example.net", "10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (lambda: b"nothing", "holds no certificate in PEM"),
+        (lambda: text(signed(KEY, NAMES, ca=True)), "of an authority, not of a host"),
+        (
+            lambda: text(signed(KEY, NAMES, issuer="x"), signed(KEY, NAMES)),
+            r"certificate 2 in it \(CN=leaf\) did not sign certificate 1",
+        ),
+        (
+            lambda: text(signed(rsa.generate_private_key(65537, 1024), NAMES)),
+            "has a weak key. Make one with RSA of 2048 bits or more",
+        ),
+        (
+            lambda: text(signed(KEY, NAMES, extension=x509.ExtendedKeyUsage([
+                x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]))),
+            "not for a server",
+        ),
+    ],
+)  # fmt: skip
+def test_a_certificate_that_will_not_do_is_refused(make: Callable[[], bytes], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        pem.chain(make())
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "fault"),
+    [
+        (-9 * DAY, -DAY, r"it expired on \d{4}-\d\d-\d\d\. Have it renewed"),
+        (DAY, 9 * DAY, "it is not valid before"),
+    ],
+)
+def test_dates_are_looked_at(begin: timedelta, end: timedelta, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        pem.check_dates(pem.chain(text(signed(KEY, NAMES, begin=begin, end=end))))
+
+
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        (key_pem(ec.generate_private_key(ec.SECP256R1())), "not the key of `tls_certificate`"),
+        (key_pem(KEY, b"secret"), "is encrypted"),
+        (b"-----BEGIN PRIVATE KEY-----\nsecret\n", "holds no private key"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_refused_and_not_shown(key: bytes, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault) as error:
+        pem.check_key(key, pem.chain(text(signed(KEY, NAMES))))
+    assert "secret" not in str(error.value)
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "one.pem").write_bytes(text(signed(KEY, NAMES)))
+    (tmp_path / "one.key").write_bytes(key_pem(KEY))
+    paths = {"tls_certificate": tmp_path / "one.pem", "tls_key": tmp_path / "one.key"}
+    return {"tls": "files", "hub_names": ["hub.example.org"], **paths}
+
+
+def test_settings_name_the_key_and_the_mend(brought: dict[str, Any]) -> None:
+    assert check(brought) == []
+    assert check({"tls": "files"}) == [
+        "`tls` = 'files' needs `tls_certificate`, the path of a PEM file here"
+    ]
+    absent = brought["tls_key"].with_name("absent")
+    (mistake,) = check(brought | {"tls_key": absent})
+    assert mistake == f"`tls_key` = {absent}: cannot be read: No such file or directory"
+    (mistake,) = check({"tls_acme_directory": "http://acme.example.org/"})
+    assert "not the URL of a directory, such as https://acme-v02" in mistake
+    (mistake,) = check(
+        {"tls_acme_staging": True, "tls_acme_directory": "https://acme.example.org/dir"}
+    )
+    assert "remove one of them" in mistake
+    (mistake,) = check(brought | {"edge": "nginx", "edge_site": False})
+    assert "the site and its certificate are yours: remove `tls`" in mistake
+
+
+def test_a_certificate_without_one_of_the_names_touches_no_host(
+    plan: Plan, brought: dict[str, Any]
+) -> None:
+    names = ["hub.example.org", "www.example.org"]
+    with pytest.raises(PyinfraError, match=r"it is not for www\.example\.org\. Have one issued"):
+        plan("tls", data=brought | {"hub_names": names})
+
+
+def test_a_certificate_near_its_end_is_warned_about(
+    plan: Plan, brought: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = plan("tls", data=brought)
+    assert caplog.text == ""
+    brought["tls_certificate"].write_bytes(text(signed(KEY, NAMES, end=10 * DAY)))
+    plan("tls", data=brought)
+    assert "`tls_certificate` ends on" in caplog.text
+    run.execute()
+    secret = key_pem(KEY).decode().splitlines()[1]
+    assert secret not in "\n".join(run.sent.commands)
+
+
+@pytest.mark.parametrize("name", ["localhost", "10.0.0.1"])
+def test_acme_is_for_names_of_the_internet(plan: Plan, name: str) -> None:
+    with pytest.raises(PyinfraError, match=f"{name}: no ACME server certifies that"):
+        plan("tls", data={"tls": "acme", "hub_names": [name]})
+
+
+@pytest.mark.parametrize(
+    ("data", "role"),
+    [({}, "resolver"), ({"edge": "nginx"}, "certbot"), ({"proxy": "chp"}, "certbot")],
+)
+def test_the_front_decides_who_asks(plan: Plan, data: dict[str, Any], role: str) -> None:
+    run = plan("all", data={"tls": "acme", "hub_names": ["hub.example.org"], **data})
+    asked = [name for name in run.names if name.endswith("| Get the certificate")]
+    assert asked == [f"{role} | Get the certificate"]
+    assert run.names.index(asked[0]) > run.names.index("jupyterhub | Run JupyterHub")
+
+
+def test_it_goes_when_the_settings_do_not_want_it(plan: Plan) -> None:
+    deployed = DEBIAN_13 | {"roles": ["certbot", "traefik"], "bare": False}
+    names = plan(machine=deployed).names
+    assert "retire | certbot | Remove certbot" in names
+    assert "tls | Remove the certificate from elsewhere" in names
+
+
+def test_traefik_orders_for_exactly_the_names(plan: Plan) -> None:
+    names = ["hub.example.org", "www.example.org"]
+    data = {"tls": "acme", "hub_names": names, "tls_acme_email": "a@example.org"}
+    run = plan("traefik", data=data)
+    run.execute()
+    sent = "\n".join(base64.b64decode(t).decode(errors="ignore") for t in run.sent.inputs if t)
+    assert 'main = "hub.example.org"\nsans = ["www.example.org"]' in sent
+    assert 'caServer = "https://acme-v02.api.letsencrypt.org/directory"' in sent
+    assert 'keyType = "EC256"' in sent and 'email = "a@example.org"' in sent
+    # as the default one, the present certificate would keep Traefik from ordering
+    assert "defaultCertificate" not in sent and "[[tls.certificates]]" in sent
+
+
+def test_the_state_of_a_pair() -> None:
+    lines = ["current versions/0a", "announced versions/0a", "sum 0a1b"]
+    assert parse_pair(lines) == PairState("0a1b", announced=True)
+    assert parse_pair([lines[0], "announced ", lines[2]]) == PairState("0a1b", announced=False)
+    assert parse_pair([]) == PairState()
+
+
+@pytest.fixture(scope="module")
+def reason() -> ModuleType:
+    path = PROJECT / "templates/tls/usr/local/lib/hubstead/acme-reason"
+    module = ModuleType("acme_reason")
+    SourceFileLoader("acme_reason", str(path)).exec_module(module)
+    return module
+
+
+CERTBOT = """Requesting a certificate for a.example.org and b.example.org
+
+Certbot failed to authenticate some domains (authenticator: webroot). The Certificate Authority \
+reported these problems:
+  Domain: a.example.org
+  Type:   connection
+  Detail: Get "http://a.example.org:80/.well-known/acme-challenge/DWMnY3pB-JRW3": lookup \
+a.example.org: no such host
+
+  Domain: b.example.org
+  Type:   unauthorized
+  Detail: The key authorization file from the server did not match this challenge.
+
+Hint: The Certificate Authority failed to download the temporary challenge files.
+"""
+TRAEFIK = (
+    '2026-11-22T04:16:38Z ERR Unable to obtain ACME certificate for domain error="unable to '
+    "generate a certificate for the domains [a.example.org b.example.org]: resolver: one or more "
+    "domains had a problem: [a.example.org: invalid authorization: acme: error: 400 :: "
+    'urn:ietf:params:acme:error:connection :: Get \\"http://a.example.org:80/.well-known/'
+    'acme-challenge/v_MX-txC\\": lookup a.example.org: no such host, b.example.org: invalid '
+    "authorization: acme: error: 403 :: urn:ietf:params:acme:error:unauthorized :: The key "
+    'authorization file from the server did not match this challenge.]" ACME '
+    "CA=https://acme.example.net/dir"
+)
+WANTED = {"directory": "https://acme.example.net/dir", "http_port": 80}
+FOUND = {
+    "b.example.org": ["192.0.2.1"],
+    "c.example.org": ["192.0.2.9"],
+    "d.example.org": ["127.0.1.1"],
+}
+
+
+@pytest.mark.parametrize("said", [CERTBOT, TRAEFIK], ids=["certbot", "traefik"])
+def test_a_refused_name_is_explained(reason: ModuleType, said: str) -> None:
+    own = ["192.0.2.1", "2001:db8::1"]
+    lines = reason.explain(said, WANTED, lambda name: FOUND.get(name, []), own).splitlines()
+    assert lines[0] == (
+        "a.example.org has no address. Add an A or AAAA record for it that leads to this host "
+        "(192.0.2.1, 2001:db8::1), or remove it from `hub_names`."
+    )
+    assert lines[1].startswith("b.example.org: the ACME server could not fetch the answer")
+    assert "did not match this challenge" in lines[1] and "Port 80 must be open" in lines[1]
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "explained"),
+    [
+        (
+            "cannot get ACME client get directory at 'x': error: Get \"x\": dial tcp 192.0.2.1: "
+            "connect: connection refused",
+            "cannot be reached from this host",
+        ),
+        ("ValueError: Requesting acme.example.net/dir: Connection refused", "cannot be reached"),
+        (
+            "acme: error: 429 :: POST :: x :: urn:ietf:params:acme:error:rateLimited :: too many "
+            "new orders, retry after 2038-01-19 03:14:07 UTC: see x",
+            r"too many requests.*not before 2038-01-19 03:14:07 UTC. Wait",
+        ),
+        ("x509: certificate signed by unknown authority", "does not trust.*`base_ca_certificates`"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", "does not trust"),
+        ("urn:ietf:params:acme:error:malformed\nwhat\never", r"gave no certificate \(malformed\)"),
+    ],
+)
+def test_a_server_that_refuses_is_explained(reason: ModuleType, said: str, explained: str) -> None:
+    text = reason.explain(said, WANTED, lambda name: [], ["192.0.2.1"])
+    assert text.startswith(WANTED["directory"])
+    assert len(text) < 600
+    assert re.search(explained, text)
+
+
+def test_a_name_that_leads_elsewhere_is_explained(reason: ModuleType) -> None:
+    told = reason.of_name("c.example.org", "timeout", ["192.0.2.9"], ["192.0.2.1"], 80)
+    assert "c.example.org leads to 192.0.2.9, and this host has 192.0.2.1." in told
+    # a host may know itself as 127.0.1.1
+    told = reason.of_name("c.example.org", "timeout", ["127.0.1.1"], ["192.0.2.1"], 8080)
+    assert "which has to lead to port 8080 of this host" in told

@@ -157,3 +157,30 @@ def stopped(unit: str) -> Generator[StringCommand]:
     if state.active or state.failed:
         yield StringCommand("systemctl", "stop", QuoteString(unit))
         yield StringCommand("systemctl", "reset-failed", QuoteString(unit), "2>/dev/null || true")
+
+
+class DropIns(FactBase[list[str]]):
+    """The drop-ins that systemd read for a unit."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def requires_command(self, unit: str) -> str:
+        return "systemctl"
+
+    def command(self, unit: str) -> StringCommand:
+        return StringCommand("systemctl show --value --property DropInPaths", QuoteString(unit))
+
+    def process(self, output: list[str]) -> list[str]:
+        return " ".join(output).split()
+
+
+@operation()
+def extended(unit: str, drop_in: str) -> Generator[StringCommand]:
+    """Ensure that systemd has read a drop-in of `unit` that is not below /etc/systemd/system.
+
+    Where its directory is new, systemd 252 (Debian 12) does not say so by NeedDaemonReload.
+    """
+    if drop_in not in host.get_fact(DropIns, unit):
+        yield StringCommand("systemctl", "daemon-reload")

@@ -127,6 +127,7 @@ def nginx() -> None:
         mend=_FAULT,
         tries=1,
     )
+    units.extended(name="Test it before each reload", unit="nginx.service", drop_in=DROP_IN)
     # the directory counts as well: a link that went away leaves its mark there
     inputs = [SHARED, SNIPPET, TLS, SITE, f"{NGINX}/sites-enabled", root]
     if settings.edge_site:

@@ -149,4 +149,3 @@ def jupyterhub() -> None:
         inputs=["/etc/jupyterhub", "/opt/hubstead/hub/current"],
     )
     summarise(f"Service: {edge.public_url()}{settings.hub_base_url}")
-    summarise("Root certificate to trust: /etc/hubstead/tls/ca.pem on the host")

@@ -22,6 +22,7 @@ from pyinfra.context import ctx_host
 from hubstead import pem
 from hubstead.operations import accounts, files, internal_ca, pairs, units
 from hubstead.operations import trust as certificates
+from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import edge
 from hubstead.roles.base import address
@@ -285,6 +286,8 @@ def _public(settings: TlsSettings) -> None:
 @deploy("tls")
 def tls_settled() -> None:
     """Remove what no server reads any more, now that all of them run as the settings say."""
+    if public_directory() == INTERNAL and edge.is_front():
+        summarise(f"Root certificate to trust: {INTERNAL}/ca.pem on {edge.front_host().name}")
     if public_directory() == INTERNAL or not edge.is_front():
         files.present(
             name="Remove the certificate from elsewhere", entries={PUBLIC: None, REASON: None}

@@ -32,7 +32,7 @@ RUNNING = UnitState(loaded=True, active=True, enabled=True, started=100, changed
     [
         (units.running, {Unit: RUNNING}, {"unit": "hub.service", "inputs": ["/etc/hub"]}),
         (units.stopped, {Unit: UnitState()}, {"unit": "hub.service"}),
-        (units.extended, {units.DropIns: ["/a.conf"]}, {"unit": "hub.service", "drop_in": "/a.conf"}),
+        (units.extended, {units.DropIns: ["/a"]}, {"unit": "hub.service", "drop_in": "/a"}),
         (units.stopped, {Unit: UnitState(loaded=True)}, {"unit": "hub.service"}),
         (installed, {Packages: PackagesState(frozenset({"curl"}))}, {"packages": ["curl"]}),
         (

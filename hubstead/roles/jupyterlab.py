@@ -27,6 +27,7 @@ PROXY = "www-data"
 TOKEN_GROUP = "hubstead-token"
 CONFIGURATION = "/etc/jupyterlab"
 CREDENTIALS = f"{CONFIGURATION}/credentials"
+OVERRIDES = f"{CONFIGURATION}/labconfig/default_setting_overrides.json"
 #: Notebooks and home of everybody
 DATA = "/var/lib/jupyterlab"
 SITE = "/etc/nginx/sites-available/hubstead-jupyterlab"
@@ -96,6 +97,9 @@ def jupyterlab() -> None:
             f"{CONFIGURATION}/jupyter_server_config.py": files.File(
                 render("jupyterlab", f"{CONFIGURATION}/jupyter_server_config.py", data=DATA)
             ),
+            # the page asks nobody outside for news or updates
+            OVERRIDES.rsplit("/", 1)[0]: files.Directory(),
+            OVERRIDES: files.File(render("jupyterlab", OVERRIDES)),
             DATA: files.Directory(mode="700", user=USER, group=USER),
             f"{DATA}/notebooks": files.Directory(mode="700", user=USER, group=USER),
             TMPFILES: files.File(
@@ -114,6 +118,7 @@ def jupyterlab() -> None:
         unit="jupyterlab.service",
         inputs=[
             f"{CONFIGURATION}/jupyter_server_config.py",
+            OVERRIDES,
             TMPFILES,
             "/opt/hubstead/singleuser/current",
         ],

@@ -4,14 +4,14 @@ The browser trusts the service's authority because it was imported, as people ar
 error of a certificate is ignored. Screenshots are in the directory that pytest keeps (--basetemp).
 """
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
+from tests.browser.chromium import chromium, trusting_home
+from tests.browser.chromium import context as profile
 from tests.service import NAME, Service
 from tests.support import KEEP
 
@@ -22,37 +22,11 @@ URL = f"https://{NAME}"
 PATIENCE = 180_000
 
 
-def trusting_home(directory: Path, authority: Path) -> Path:
-    """A home directory whose certificate store trusts an authority."""
-    store = directory / ".pki/nssdb"
-    store.mkdir(parents=True)
-    for action in (["-N", "--empty-password"], ["-A", "-n", "hubstead", "-t", "C,,"]):
-        source = ["-i", str(authority)] if "-A" in action else []
-        subprocess.run(["certutil", "-d", f"sql:{store}", *action, *source], check=True)
-    return directory
-
-
 @pytest.fixture(scope="module")
 def context(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     home = trusting_home(tmp_path_factory.mktemp("home"), service.site.ca)
-    arguments = [
-        "--no-sandbox",  # tests run as root
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-proxy-server",
-        f"--host-resolver-rules=MAP {NAME} {service.address}, MAP * ~NOTFOUND",
-    ]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=arguments,
-            env={**os.environ, "HOME": str(home)},
-        )
-        context = browser.new_context(viewport={"width": 1280, "height": 800})
-        context.set_default_timeout(60_000)
-        yield context
-        browser.close()
+    with chromium(home, **{NAME: service.address}) as browser:
+        yield profile(browser)
     service.sudo("docker rm -f hubstead-admin--; docker volume rm -f hubstead-user-admin")
 
 

@@ -17,5 +17,3 @@ c.ServerApp.allow_remote_access = True
 c.ServerApp.trust_xheaders = True
 c.ServerApp.open_browser = False
 c.ServerApp.quit_button = False
-c.LabApp.news_url = None
-c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pyinfra.api.deploy import deploy
+from pyinfra.context import host
 
 from hubstead import wheels
 from hubstead.operations import files, users_table
@@ -83,4 +84,6 @@ def userdb() -> None:
         people=[person.model_dump() for person in settings.hub_users],
     )
     admin = next(p.username for p in settings.hub_users if p.admin and p.enabled)
-    summarise(f"First login: {admin}; its password: sudo hub-users initial-password {admin}")
+    summarise(
+        f"First login: {admin}; its password, on {host.name}: sudo hub-users initial-password {admin}"
+    )

@@ -71,7 +71,9 @@ class Run:
             name
             for op in self.state.get_op_order()
             for name in self.state.op_meta[op].names
-            if any(ops[op].operation_meta.will_change for ops in self.state.ops.values())
+            if any(
+                op in ops and ops[op].operation_meta.will_change for ops in self.state.ops.values()
+            )
         ]
 
     def execute(self) -> None:

@@ -1,0 +1,228 @@
+"""Every front of the whole service: a person in Chromium over a real certificate, and the switch.
+
+One host goes from front to front, and its users' servers with it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from lab import Lab
+from lab.acme import Pebble
+from tests.browser.chromium import chromium, context, trusting_home
+from tests.converge.test_cut import differences
+from tests.hub_client import Site, patiently
+from tests.service import PASSWORD, Service
+from tests.support import PROJECT, Run, eventually
+
+pytestmark = pytest.mark.slow
+
+INVENTORY = PROJECT / "tests/inventories/fronts.py"
+NAME = "fronts.example.org"
+HELPER = "acme.example.net"
+FRONTS = {
+    "traefik": (),
+    "chp": ("proxy=chp",),
+    "nginx": ("edge=nginx",),
+    "apache": ("edge=apache",),
+}
+COMBINATIONS = {
+    "traefik": (),
+    "traefik behind nginx": ("edge=nginx",),
+    "chp behind apache": ("proxy=chp", "edge=apache"),
+    "chp": ("proxy=chp",),
+    "chp behind nginx": ("proxy=chp", "edge=nginx"),
+    "traefik behind apache": ("edge=apache",),
+}
+#: Milliseconds for a server to start, on a slow and busy machine
+PATIENCE = 180_000
+#: Whether each switch between two combinations is tried, and each fresh deploy: an hour
+ALL = bool(os.environ.get("HUBSTEAD_ALL_SWITCHES"))
+
+
+class Fronts(Service):
+    """The host; `root` vouches for what it serves at the moment."""
+
+    root = ""
+
+    @property
+    def site(self) -> Site:
+        file = self.directory / "root.pem"
+        file.write_text(self.root or self.lab.run(NAME, "cat /etc/hubstead/tls/ca.pem").stdout)
+        return Site(NAME, self.address, file)
+
+    def switch(self, settings: tuple[str, ...]) -> Run:
+        arguments = [word for each in settings for word in ("--data", each)]
+        return self.run(*arguments, "deploys/all.py")
+
+    def manifest(self) -> dict[str, Any]:
+        script = (PROJECT / "tests/manifest.py").read_text()
+        return dict(json.loads(self.lab.run(NAME, "sudo python3 -", input=script).stdout))
+
+    def serial(self) -> str:
+        """Of the certificate that a visitor is shown; empty where none is, for a moment."""
+        ask = f"openssl s_client -connect {NAME}:443 -servername {NAME} </dev/null 2>/dev/null"
+        return self.sudo(f"{ask} | openssl x509 -noout -serial 2>/dev/null || true").strip()
+
+
+@pytest.fixture(scope="module")
+def service(acme: Pebble, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronts]:
+    service = Fronts(lab, tmp_path_factory.mktemp("fronts"), INVENTORY, NAME)
+    yield service
+    (PROJECT / f".secrets/{NAME}.json").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def fresh(service: Fronts) -> dict[str, Any]:
+    """What the first deploy makes of the bare host."""
+    first = service.switch(())
+    assert first.status == 0, first.end
+    return service.manifest()
+
+
+@pytest.fixture(scope="module")
+def testssl(acme: Pebble, lab: Lab) -> Callable[[str], dict[str, str]]:
+    """Rates the service as a visitor on the helper host sees it."""
+    install = "sudo apt-get install -qy --no-install-recommends testssl.sh bsdextrautils"
+    lab.run(HELPER, install)
+
+    def rate(root: str) -> dict[str, str]:
+        lab.run(HELPER, "cat >root.pem", input=root)
+        script = f"testssl --quiet --add-ca root.pem --jsonfile r.json --overwrite {NAME}"
+        lab.run(HELPER, f"rm -f r.json; timeout 500 {script} >/dev/null", check=False)
+        found = json.loads(lab.run(HELPER, "cat r.json").stdout)
+        return {entry["id"]: entry["finding"] for entry in found}
+
+    return rate
+
+
+@pytest.fixture(scope="module", params=FRONTS)
+def front(request: pytest.FixtureRequest, service: Fronts, acme: Pebble, fresh: Any) -> str:
+    names = json.dumps([NAME, f"www.{NAME}"])
+    settings = (
+        *FRONTS[request.param], "tls=acme", f"tls_acme_directory={acme.directory}",
+        f"hub_names={names}",
+    )  # fmt: skip
+    run = service.switch(settings)
+    assert run.status == 0, run.end
+    service.root = acme.root()
+    again = service.switch(settings)
+    assert (again.status, again.changed) == (0, []), again.end
+    return str(request.param)
+
+
+def test_a_person_computes_over_its_certificate(
+    front: str, service: Fronts, tmp_path: Path
+) -> None:
+    service.person("ada")
+    home = trusting_home(tmp_path / "home", service.site.ca)
+    with chromium(home, **{NAME: service.address}) as browser:
+        page = context(browser).new_page()
+        answer = page.goto(f"http://{NAME}/")
+        assert answer is not None and answer.ok and page.url.startswith(f"https://{NAME}/")
+        assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        page.get_by_label("Username").fill("ada")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/user/ada/lab**", timeout=PATIENCE)
+        page.goto(f"https://{NAME}/user/ada/lab?reset")
+        page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click(timeout=PATIENCE)
+        expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
+        page.locator(".jp-Notebook .cm-content").first.click()
+        page.keyboard.type("print(6*7)")
+        page.keyboard.press("Shift+Enter")
+        output = page.locator(".jp-OutputArea-output pre").first
+        expect(output).to_have_text("42\n", timeout=PATIENCE)
+
+
+def test_a_renewal_costs_nobody_a_kernel(front: str, service: Fronts) -> None:
+    with service.person("ada").kernel() as kernel:
+        kernel.run("memory = 'kept'")
+        old = service.serial()
+        service.sudo("hubstead-certificate renew")
+        eventually("a new serial", lambda: service.serial() not in ("", old), 60)
+        patiently(kernel.connect)
+        assert kernel.run("print(memory)") == "kept\n"
+
+
+def test_its_tls_is_rated_a(front: str, service: Fronts, testssl: Any) -> None:
+    found = testssl(service.root)
+    assert found["overall_grade"] in ("A", "A+"), found
+    for old in ("SSLv2", "SSLv3", "TLS1", "TLS1_1"):
+        assert "not offered" in found[old]
+    assert "offered" in found["TLS1_2"] and "offered" in found["TLS1_3"]
+    assert "365 days" in found["HSTS_time"]
+
+
+def _tour() -> list[str]:
+    """The combinations in an order that ends where it began."""
+    if not ALL:
+        return [*COMBINATIONS, "traefik"]
+    edges = set(itertools.permutations(COMBINATIONS, 2))
+    stack, tour = ["traefik"], []
+    while stack:
+        following = sorted(edge for edge in edges if edge[0] == stack[-1])
+        if following:
+            edges.remove(following[0])
+            stack.append(following[0][1])
+        else:
+            tour.append(stack.pop())
+    return tour[::-1]
+
+
+def test_a_switch_equals_a_fresh_deploy_and_keeps_kernels(
+    service: Fronts, fresh: dict[str, Any]
+) -> None:
+    """The last one is compared with the first deploy of the host, others with their like."""
+    service.root = ""
+    known = {"traefik": fresh}
+    with service.person("ada").kernel() as kernel:
+        kernel.run("memory = 'kept'")
+        for name in _tour():
+            print(f"switch to {name}")
+            run = service.switch(COMBINATIONS[name])
+            assert run.status == 0, run.end
+            again = service.switch(COMBINATIONS[name])
+            assert (again.status, again.changed) == (0, []), again.end
+            kernel.client.http.close()
+            kernel.client.http = _fresh_client(service.site)
+            patiently(kernel.connect)
+            assert kernel.run("print(memory)") == "kept\n"
+            found = _settled(service.manifest())
+            expected = known.setdefault(name, found)
+            assert list(differences(_settled(expected), found)) == [], name
+
+
+def _settled(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Without the people and their images, who came in the meantime."""
+    return {key: value for key, value in manifest.items() if key not in ("people", "hub tables")}
+
+
+def _fresh_client(site: Site) -> httpx.Client:
+    return httpx.Client(
+        base_url=f"https://{site.address}",
+        headers={"Host": site.name},
+        verify=site.tls(),
+        trust_env=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", COMBINATIONS if ALL else [])
+def test_each_combination_from_a_bare_host(service: Fronts, name: str) -> None:
+    switched = service.switch(COMBINATIONS[name])
+    assert switched.status == 0, switched.end
+    before = _settled(service.manifest())
+    service.lab.reset(NAME)
+    fresh = service.switch(COMBINATIONS[name])
+    assert fresh.status == 0, fresh.end
+    assert list(differences(_settled(service.manifest()), before)) == []

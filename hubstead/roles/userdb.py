@@ -85,5 +85,6 @@ def userdb() -> None:
     )
     admin = next(p.username for p in settings.hub_users if p.admin and p.enabled)
     summarise(
-        f"First login: {admin}; its password, on {host.name}: sudo hub-users initial-password {admin}"
+        f"First login: {admin}; its password, on {host.name}: "
+        f"sudo hub-users initial-password {admin}"
     )

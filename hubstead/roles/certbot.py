@@ -42,13 +42,22 @@ def certbot() -> None:
 # The purge of the package takes /etc/letsencrypt along, with whatever it has.
 _REMOVE = """
 set -eu
-if grep -qs /var/lib/hubstead/acme /etc/letsencrypt/renewal/hubstead.conf; then
-    certbot delete --quiet --non-interactive --cert-name hubstead
+cd /etc/letsencrypt 2>/dev/null || exit 0
+conf=renewal/hubstead.conf
+if ! grep -qs '^cert = ' $conf || grep -q /var/lib/hubstead/acme $conf; then
+    # what it cannot read, and what a cut left, it does not delete
+    certbot delete --quiet --non-interactive --cert-name hubstead 2>/dev/null || true
+    rm -rf live/hubstead archive/hubstead $conf
 fi
-if ls /etc/letsencrypt/renewal/*.conf >/dev/null 2>&1; then
+if ls renewal/*.conf >/dev/null 2>&1; then
     # certificates of somebody else, who needs certbot from now on
     rm -f /var/lib/hubstead/packages/certbot
 fi
+"""
+_TRACES = """
+ls /etc/letsencrypt/renewal/*.conf >/dev/null 2>&1 ||
+    rm -rf /etc/letsencrypt /var/lib/letsencrypt /var/lib/systemd/timers/stamp-certbot.timer
+systemctl reset-failed certbot.service 2>/dev/null || true
 """
 
 
@@ -63,6 +72,6 @@ def absent() -> None:
     packages.purged(name="Remove certbot", owner="certbot")
     server.shell(
         name="Remove what the package leaves behind",
-        commands=["[ -e /usr/bin/certbot ] || rm -rf /etc/letsencrypt /var/lib/letsencrypt"],
+        commands=[f"[ -e /usr/bin/certbot ] || sh -c {shlex.quote(_TRACES)}"],
     )
     files.present(name="Note down that it is gone", entries={f"{ROLES}/certbot": None})

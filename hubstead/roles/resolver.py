@@ -38,6 +38,7 @@ def resolver() -> None:
 @deploy("resolver")
 def absent() -> None:
     units.stopped(name="Stop watching for certificates", unit="hubstead-traefik-certificate.path")
+    units.stopped(name="Stop a copy of one", unit="hubstead-traefik-certificate.service")
     files.present(
         name="Remove Traefik's certificates",
         entries={

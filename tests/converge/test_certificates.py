@@ -28,8 +28,8 @@ from tests.support import PROJECT, Run, eventually, pyinfra
 pytestmark = pytest.mark.slow
 
 INVENTORY = PROJECT / "tests/inventories/acme.py"
-NAME = "acme13.example.org"
-NAMES = [NAME, "www.acme13.example.org"]
+NAME = "issued.example.org"
+NAMES = [NAME, "www.issued.example.org"]
 FRONTS: dict[str, dict[str, Any]] = {
     "traefik": {},
     "nginx": {"edge": "nginx"},

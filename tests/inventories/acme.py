@@ -1,8 +1,11 @@
-"""A host with a certificate by ACME, under several names, which is switched from front to front."""
+"""A host with a certificate by ACME, under several names, which is switched from front to front;
+`LAB_OS=bookworm` makes it Debian 12."""
 
-hub = [
-    (
-        "acme13.example.org",
-        {"lab_names": ["www.acme13.example.org", "hub.acme13.example.org"]},
-    ),
-]
+import os
+
+_data = {
+    "lab_os": os.environ.get("LAB_OS", "trixie"),
+    "lab_names": ["www.issued.example.org", "hub.issued.example.org"],
+}
+
+hub = [("issued.example.org", _data)]

@@ -93,9 +93,10 @@ class Unit(FactBase[UnitState]):
             return ["find", *quoted, f"-printf '{tag}=%T@\\n' 2>/dev/null;"]
 
         triggered: list[str | QuoteString] = []
-        if unit.endswith(".timer"):
+        stem, _, kind = unit.rpartition(".")
+        if kind in ("timer", "path"):
             # the service that it starts has no operation of its own (systemd.timer(5), Unit=)
-            service = QuoteString(f"{unit.removesuffix('.timer')}.service")
+            service = QuoteString(f"{stem}.service")
             triggered = ["systemctl show --property NeedDaemonReload", service]
             triggered += ["| sed 's/^/Triggered/';"]
         return StringCommand(

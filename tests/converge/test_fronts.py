@@ -199,7 +199,8 @@ def test_a_switch_equals_a_fresh_deploy_and_keeps_kernels(
             assert kernel.run("print(memory)") == "kept\n"
             found = _settled(service.manifest())
             expected = known.setdefault(name, found)
-            assert list(differences(_settled(expected), found)) == [], name
+            leftovers = "\n".join(differences(_settled(expected), found))
+            assert not leftovers, f"{name}\n{leftovers}"
 
 
 def _settled(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -178,6 +178,9 @@ def absent() -> None:
             "systemctl daemon-reload",
             "! systemctl --quiet is-active nginx.service ||"
             " { nginx -t -q && systemctl reload nginx.service; }",
+            # systemd remembers how a unit ended that is no more
+            "systemctl is-enabled nginx.service >/dev/null 2>&1 ||"
+            " systemctl reset-failed nginx.service 2>/dev/null || true",
         ],
     )
     files.present(name="Note down that Nginx is gone", entries={f"{ROLES}/nginx": None})

@@ -1,4 +1,4 @@
-"""The service on three hosts: who reaches whom, who knows what, and what it outlives."""
+"""The example for production: who reaches whom, who knows what, and what it outlives."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from lab import Lab
+from lab.acme import Pebble
 from tests.hub_client import HubClient, Kernel, Site, patiently
 from tests.network import PROBE, SCAN, Target, reach
 from tests.service import PASSWORD
@@ -23,8 +24,8 @@ from tests.support import KEEP, PROJECT, Run, dry, eventually, pyinfra
 
 pytestmark = pytest.mark.slow
 
-INVENTORY = PROJECT / "tests/inventories/three.py"
-EDGE, HUB, DB = HOSTS = ("edge.example.net", "hub.example.net", "db.example.net")
+INVENTORY = PROJECT / "inventories/prod.py"
+EDGE, HUB, DB = HOSTS = ("jupyter.example.com", "hub.example.com", "db.example.com")
 OUTSIDE = "this machine"
 SECRETS = PROJECT / f".secrets/{HUB}.json"
 #: docs/hosts.md: the TCP ports of each host that each other reaches
@@ -40,7 +41,7 @@ PATHS = {
     (DB, HUB): {22},
 }
 #: Seconds: longer than anybody overlooks, shorter than TCP tries
-PULL = {DB: 60, HUB: 20, EDGE: 20}
+PULL = 60
 
 # Connects as the Hub's user does, but for the arguments, which come on standard input as well.
 _CONNECT = """
@@ -106,27 +107,29 @@ class Three:
         self.lab.unplug(name)
         try:
             yield
-            time.sleep(max(0, begin + PULL[name] - time.monotonic()))
+            time.sleep(max(0, begin + PULL - time.monotonic()))
         finally:
             self.lab.plug(name)
 
 
-def deploy(*arguments: str) -> Run:
-    return pyinfra(INVENTORY, *arguments, "deploys/all.py")
+def deploy(acme: Pebble, *arguments: str) -> Run:
+    """Deploy with the lab's ACME server in the place of Let's Encrypt's."""
+    directory = f"tls_acme_directory={acme.directory}"
+    return pyinfra(INVENTORY, "--data", directory, *(arguments or ("deploys/all.py",)))
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
+def three(acme: Pebble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
     lab = Lab()
     lab.up(INVENTORY)
     deploys = []
     if not KEEP or lab.run(HUB, "test -e /opt/hubstead", check=False).returncode:
         plan = dry(INVENTORY, "deploys/all.py")
         assert plan.status == 0, plan.end
-        deploys = [deploy(), deploy()]
+        deploys = [deploy(acme), deploy(acme)]
         assert deploys[0].status == 0, deploys[0].end
     ca = tmp_path_factory.mktemp("three") / "ca.pem"
-    ca.write_text(lab.run(EDGE, "cat /etc/hubstead/tls/ca.pem").stdout)
+    ca.write_text(acme.root())
     three = Three(lab, HubClient(Site(EDGE, lab.host(EDGE).address, ca), "alice"), deploys)
     three.sudo(HUB, "hub-users add alice --password-stdin || true", input=f"{PASSWORD}\n")
     three.alice.log_in(PASSWORD)
@@ -221,38 +224,38 @@ def test_each_host_has_only_the_secrets_that_it_needs(three: Three) -> None:
     assert len(set(keys)) == len(HOSTS)
 
 
-def test_a_run_for_one_host_is_enough_for_it(three: Three) -> None:
+def test_a_run_for_one_host_is_enough_for_it(three: Three, acme: Pebble) -> None:
     for name in (EDGE, HUB):
-        run = deploy("--limit", name)
+        run = deploy(acme, "--limit", name, "deploys/all.py")
         assert (run.status, run.changed) == (0, []), run.end
 
 
-def test_a_run_for_one_host_asks_for_the_others_addresses(three: Three) -> None:
+def test_a_run_for_one_host_asks_for_the_others_addresses(three: Three, acme: Pebble) -> None:
     three.lab.unplug(DB)
     try:
-        run = deploy("--limit", HUB)
+        run = deploy(acme, "--limit", HUB, "deploys/all.py")
     finally:
         three.lab.plug(DB)
     assert run.status == 1
     assert f"{DB} does not answer, and {HUB} has to know its addresses" in run.output
 
 
-def test_an_authority_that_is_not_known_yet_is_asked_for(three: Three) -> None:
+def test_an_authority_that_is_not_known_yet_is_asked_for(three: Three, acme: Pebble) -> None:
     three.sudo(EDGE, "rm -r /etc/hubstead/trust")
-    run = pyinfra(INVENTORY, "--limit", EDGE, "deploys/tls.py")
+    run = deploy(acme, "--limit", EDGE, "deploys/tls.py")
     assert run.status == 1
     assert f"{EDGE} must know the authority of {HUB}" in run.output
-    assert pyinfra(INVENTORY, "deploys/tls.py").status == 0
+    assert deploy(acme, "deploys/tls.py").status == 0
 
 
-def test_new_authorities_are_followed(three: Three, kernel: Kernel) -> None:
+def test_new_authorities_are_followed(three: Three, acme: Pebble, kernel: Kernel) -> None:
     for name in (HUB, DB):
         three.sudo(name, "rm /etc/hubstead/tls/ca.pem /etc/hubstead/tls/ca-key.pem")
-    run = deploy()
+    run = deploy(acme)
     assert run.status == 0, run.end
     assert "trust | Learn the authority of the host that it asks" in run.changed
     three.log_in("alice")
-    assert deploy().changed == []
+    assert deploy(acme).changed == []
 
 
 def check_recovered(three: Three) -> None:
@@ -299,7 +302,7 @@ def test_a_restart_of_the_database_costs_nothing(three: Three, kernel: Kernel) -
     check_recovered(three)
 
 
-def test_hosts_come_back_in_the_wrong_order(three: Three) -> None:
+def test_hosts_come_back_in_the_wrong_order(three: Three, acme: Pebble) -> None:
     """The edge without the hub, then the hub without its database, which it tries for long."""
     three.alice.notebook("kept.ipynb", "print('kept')")
     for name in HOSTS:
@@ -316,5 +319,5 @@ def test_hosts_come_back_in_the_wrong_order(three: Three) -> None:
     marker = "Failed to connect to db"
     wanted = "".join(f"{text}\n" for text in (*values.values(), marker))
     assert three.sudo(HUB, search, wanted) == f"{marker}\n"
-    run = deploy()
+    run = deploy(acme)
     assert (run.status, run.changed) == (0, []), run.end

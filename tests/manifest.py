@@ -22,7 +22,8 @@ RANDOM = re.compile(
     r"|/opt/hubstead/.*/(pyvenv\.cfg|RECORD|uv_cache\.json|\.lock|\.complete)"
 )
 LEFT_OUT = re.compile(
-    r"/etc/(hubstead/(tls|certificate)/(versions/.*|current|announced)|resolv\.conf|hosts|hostname|mtab|adjtime|\.pwd\.lock|docker/key\.json|apparmor.*"
+    r"/etc/(hubstead/(tls|certificate)/(versions/.*|current|announced)"
+    r"|resolv\.conf|hosts|hostname|mtab|adjtime|\.pwd\.lock|docker/key\.json|apparmor.*"
     r"|ssl/certs/[0-9a-f]{8}\.\d+)|.*/__pycache__(/.*)?"
 )
 ROOTS = (

@@ -6,7 +6,7 @@ import pytest
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.support import PROJECT
+from tests.support import KEEP, PROJECT
 
 HELPER = PROJECT / "tests/inventories/acme_helper.py"
 
@@ -25,4 +25,5 @@ def acme() -> Iterator[Pebble]:
     lab = Lab()
     lab.up(HELPER)
     yield Pebble(lab, "acme.example.net")
-    lab.down(HELPER)
+    if not KEEP:
+        lab.down(HELPER)

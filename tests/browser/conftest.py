@@ -12,7 +12,7 @@ INVENTORY = PROJECT / "inventories/jupyterlab_login.py"
 HOST = "lab.example.org"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     lab = Lab()
     lab.up(INVENTORY)

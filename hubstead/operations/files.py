@@ -203,6 +203,6 @@ def present(entries: Mapping[str, Entry]) -> Generator[StringCommand]:
     for path in entries:
         if not PurePosixPath(path).is_absolute():
             raise OperationValueError(f"{path} is not an absolute path")
-    have = host.get_fact(Paths, list(entries))
+    have = host.get_fact(Paths, list(entries)) if entries else {}
     for path, want in entries.items():
         yield from _converge(path, want, have.get(path))

@@ -208,15 +208,14 @@ def claim(role: str) -> None:
     The role's removal takes the note away, last of all: a run that is cut leaves it, and the next
     one finishes.
     """
-    if role not in machine().roles:
-        files.present(
-            name="Note down that the role is here",
-            entries={
-                "/var/lib/hubstead": files.Directory(),
-                ROLES: files.Directory(),
-                f"{ROLES}/{role}": files.File(""),
-            },
-        )
+    note: dict[str, files.Entry] = {
+        "/var/lib/hubstead": files.Directory(),
+        ROLES: files.Directory(),
+        f"{ROLES}/{role}": files.File(""),
+    }
+    files.present(
+        name="Note down that the role is here", entries={} if role in machine().roles else note
+    )
 
 
 def refuse_taken_ports(owner: str | None, ports: dict[str, int]) -> None:

@@ -1,5 +1,7 @@
-"""Run the role `jupyterlab` alone."""
+"""Run the role `jupyterlab` alone, where the settings want it."""
 
 from hubstead.roles.jupyterlab import jupyterlab
+from hubstead.roles.retire import wants
 
-jupyterlab()
+if wants("jupyterlab"):
+    jupyterlab()

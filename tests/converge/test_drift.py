@@ -50,7 +50,13 @@ DRIFTS = {
             "systemctl kill -s KILL docker",
             "systemctl stop docker.socket docker",
         ],
-        ["postgres | Run PostgreSQL", "docker | Run Docker", "traefik | Run Traefik"],
+        [
+            # it stops with Docker, and comes before it in a run
+            "firewall | Enforce them when Docker has started",
+            "postgres | Run PostgreSQL",
+            "docker | Run Docker",
+            "traefik | Run Traefik",
+        ],
     ),
     "disabled units": (
         ["systemctl -q disable traefik jupyterhub"],

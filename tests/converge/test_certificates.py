@@ -30,10 +30,10 @@ pytestmark = pytest.mark.slow
 INVENTORY = PROJECT / "tests/inventories/acme.py"
 NAME = "issued.example.org"
 NAMES = [NAME, "www.issued.example.org"]
+#: test_fronts.py has Apache as well, under the whole service
 FRONTS: dict[str, dict[str, Any]] = {
     "traefik": {},
     "nginx": {"edge": "nginx"},
-    "apache": {"edge": "apache"},
     "chp": {"proxy": "chp"},
 }
 CHECK = "hubstead-certificate-check.service"

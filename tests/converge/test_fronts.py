@@ -219,12 +219,14 @@ def _fresh_client(site: Site) -> httpx.Client:
     )
 
 
-@pytest.mark.parametrize("name", COMBINATIONS if ALL else [])
-def test_each_combination_from_a_bare_host(service: Fronts, name: str) -> None:
-    switched = service.switch(COMBINATIONS[name])
-    assert switched.status == 0, switched.end
-    before = _settled(service.manifest())
-    service.lab.reset(NAME)
-    fresh = service.switch(COMBINATIONS[name])
-    assert fresh.status == 0, fresh.end
-    assert list(differences(_settled(service.manifest()), before)) == []
+if ALL:
+
+    @pytest.mark.parametrize("name", COMBINATIONS)
+    def test_each_combination_from_a_bare_host(service: Fronts, name: str) -> None:
+        switched = service.switch(COMBINATIONS[name])
+        assert switched.status == 0, switched.end
+        before = _settled(service.manifest())
+        service.lab.reset(NAME)
+        fresh = service.switch(COMBINATIONS[name])
+        assert fresh.status == 0, fresh.end
+        assert list(differences(_settled(service.manifest()), before)) == []

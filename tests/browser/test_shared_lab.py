@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,24 @@ def test_it_comes_back_after_a_power_cut(shared: Shared) -> None:
 
     # the session is in the database, which was cut as well
     assert patiently(read, 120) == "on the disk"
+
+
+def test_a_hundred_people_log_in_at_once(shared: Shared) -> None:
+    """All get in, and who is at work is answered meanwhile."""
+    ada = shared.person("ada")
+    sql = (
+        "INSERT INTO users (username, password_hash) SELECT $$p$$ || number, password_hash FROM"
+        " users, generate_series(1, 100) AS number WHERE username = $$ada$$ ON CONFLICT DO NOTHING"
+    )
+    shared.sudo(f"cd / && runuser -u postgres -- psql -q -d userdb -c '{sql}'")
+
+    def log_in(number: int) -> tuple[int, bool]:
+        person = LoginClient(shared.site, PORT, f"p{number}")
+        return person.log_in(PASSWORD).status_code, person.is_logged_in()
+
+    with ThreadPoolExecutor(100) as pool:
+        answers = [pool.submit(log_in, number) for number in range(1, 101)]
+        while not all(answer.done() for answer in answers):
+            assert ada.is_logged_in()
+            time.sleep(0.5)
+    assert {answer.result() for answer in answers} <= {(302, True), (303, True)}

@@ -14,7 +14,7 @@ from hubstead import secrets, wheels
 from hubstead.operations import accounts, checks, files, packages, sites, units
 from hubstead.progress import summarise
 from hubstead.render import render
-from hubstead.roles import edge, postgres, tls
+from hubstead.roles import edge, nginx, postgres, tls
 from hubstead.roles.application import ApplicationSettings
 from hubstead.roles.base import check_package_names, claim, refuse_taken_ports
 from hubstead.roles.python import release
@@ -179,11 +179,7 @@ def _site(front: edge.EdgeSettings) -> None:
                 )
             ),
             LINK: files.Link(SITE),
-            hook: files.File(
-                "#!/bin/sh\n# Written by Hubstead.\n"
-                "nginx -t -q && systemctl reload nginx.service\n",
-                mode="755",
-            ),
+            hook: files.File(nginx.HOOK, mode="755"),
         },
     )
     checks.passes(
@@ -196,5 +192,5 @@ def _site(front: edge.EdgeSettings) -> None:
     units.running(
         name="Run Nginx",
         unit="nginx.service",
-        reload_inputs=[SHARED, SITE, "/etc/nginx/sites-enabled", f"{tls.INTERNAL}/fullchain.pem"],
+        reload_inputs=[SHARED, SITE, "/etc/nginx/sites-enabled", f"{tls.INTERNAL}/current"],
     )

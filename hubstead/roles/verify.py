@@ -41,6 +41,20 @@ _UNITS = {
 }
 
 
+def _database() -> str:
+    """Where to read what ails the database."""
+    return f"journalctl -u 'postgresql@*' on {tier_host('db').name}"
+
+
+def _users_table() -> None:
+    checks.passes(
+        name="Ask the users table",
+        part="The users table",
+        script="hub-users status --json",
+        mend=f"{_database()}; hub-users status",
+    )
+
+
 @deploy("verify")
 def hub() -> None:
     """On the hub host: its parts."""
@@ -48,21 +62,15 @@ def hub() -> None:
     network = load(docker.DockerSettings)
     api, refusal = ("routes", 403) if proxy == "chp" else ("overview", 401)
     hub_url = f"http://{network.gateway}:{settings.hub_api_port}{settings.hub_base_url}hub"
-    database = f"journalctl -u 'postgresql@*' on {tier_host('db').name}"
 
-    checks.passes(
-        name="Ask the users table",
-        part="The users table",
-        script="hub-users status --json",
-        mend=f"{database}; hub-users status",
-    )
+    _users_table()
     checks.passes(
         name="Ask the Hub, and through it its database",
         part="The Hub",
         script=f"""
             printf 'header = "Authorization: token %s"' "$(cat {CREDENTIALS}/metrics)" |
             {_CURL} --fail --output /dev/null --config - {hub_url}/metrics""",
-        mend=f"journalctl -u jupyterhub; {database}",
+        mend=f"journalctl -u jupyterhub; {_database()}",
     )
     checks.passes(
         name="Try the proxy's API without its password",
@@ -87,12 +95,8 @@ def hub() -> None:
 def lab() -> None:
     """On the hub host, where people share a JupyterLab: its parts."""
     sockets = "/run/hubstead-login/login.sock", "/run/hubstead-jupyterlab/jupyterlab.sock"
-    checks.passes(
-        name="Ask the users table",
-        part="The users table",
-        script="hub-users status --json",
-        mend=f"journalctl -u 'postgresql@*' on {tier_host('db').name}; hub-users status",
-    )
+
+    _users_table()
     checks.passes(
         name="Ask the login, and through it its database",
         part="The login",

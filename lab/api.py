@@ -234,11 +234,11 @@ class Lab:
     def _refresh(self) -> None:
         """Bring what depends on which hosts there are up to date: names, routes, .lab."""
         everyone = [record for record in state.records() if record.root.exists()]
-        for record in everyone:
-            container.refresh_names(record, everyone)
         if everyone:
             network.route(everyone)
         own = [record for record in everyone if record.project == str(self.project)]
+        for record in own:
+            container.refresh_names(record, own)
         if not own:
             shutil.rmtree(self.directory, ignore_errors=True)
             return

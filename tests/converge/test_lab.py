@@ -82,6 +82,22 @@ def test_what_nobody_plays_stays_in_the_lab(lab: Lab) -> None:
     assert subprocess.run(command, capture_output=True).returncode != 0
 
 
+def test_a_host_of_another_checkout_leaves_it_alone(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "lab").symlink_to(lab.project / "lab")
+    inventory = tmp_path / "inventory.py"
+    inventory.write_text('hosts = ["neighbour.example.net"]\n')
+    names = lab.host(NAME).root / "etc/hosts"
+    before = (names.read_text(), names.stat().st_mtime)
+    other = Lab(tmp_path)
+    (neighbour,) = other.up(inventory)
+    try:
+        assert (names.read_text(), names.stat().st_mtime) == before
+        assert NAME not in (neighbour.root / "etc/hosts").read_text()
+    finally:
+        other.down()
+    assert (names.read_text(), names.stat().st_mtime) == before
+
+
 def test_unplug_and_plug(lab: Lab) -> None:
     lab.unplug(NAME)
     assert lab.run(NAME, "true", check=False).returncode == 255

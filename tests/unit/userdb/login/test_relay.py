@@ -144,6 +144,16 @@ def test_large_messages_pass_and_too_large_ones_end_the_websocket(
     through(test)
 
 
+def test_a_restart_of_the_relay_says_that_it_is_one(through: Any) -> None:
+    async def test(way: Way) -> None:
+        async with way.connect() as websocket:
+            stop = asyncio.create_task(way.relay.cleanup())
+            assert (await _closed(websocket))[0] == 1012
+            await stop
+
+    through(test)
+
+
 def test_no_session_no_websocket(through: Any) -> None:
     async def test(way: Way) -> None:
         for headers, status in (
@@ -193,8 +203,8 @@ def test_open_websockets_end_with_the_session(
             else:
                 with service.hub_users.owner() as owner:
                     _expire(owner, 0)
-            assert await _closed(idle) == (1008, "The session has ended.")
-            assert await _closed(busy) == (1008, "The session has ended.")
+            assert await _closed(idle) == (1000, "The session has ended.")
+            assert await _closed(busy) == (1000, "The session has ended.")
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await way.connect()
 
@@ -212,7 +222,7 @@ def test_the_time_is_kept_while_the_login_is_down_and_nothing_else_ends(
             await asyncio.to_thread(service.process.wait)
             await websocket.send_str("on and on")
             assert (await websocket.receive()).data == "on and on"
-            assert (await _closed(websocket))[0] == 1008
+            assert (await _closed(websocket))[0] == 1000
 
     try:
         through(test)

@@ -2,7 +2,7 @@
 
 The proxy asks for a session when a websocket opens and never again. So upgrades go through this
 relay, which asks the login before it connects and then every 20 seconds, and closes the websocket
-with code 1008 when the session has ended.
+when the session has ended.
 
 It holds no secret and reaches no database: the login's answer brings JupyterLab's token. Each
 direction hands one message on before it reads the next, so a slow reader slows the writer down and
@@ -45,6 +45,12 @@ _NOT_FORWARDED = frozenset(
         "sec-websocket-protocol", "sec-websocket-version",
     }
 )  # fmt: skip
+
+# What JupyterLab's page makes of the end (@jupyterlab/services, KernelConnection): after 1000 it is
+# disconnected until someone reconnects it; after any other than 1001 it comes back by itself, and
+# without a session it would tell, wrongly, that the kernel died.
+_SESSION_ENDED = aiohttp.WSCloseCode.OK
+_RESTART = aiohttp.WSCloseCode.SERVICE_RESTART
 
 # Codes that stand for the lack of one and must not be sent (RFC 6455 section 7.4.1).
 _UNSENDABLE = {0: 1000, 1005: 1000, 1006: 1011, 1015: 1011}
@@ -110,7 +116,7 @@ class Relay:
             yield
 
     async def _close_all(self, _: web.Application) -> None:
-        ends = [websocket.close(code=aiohttp.WSCloseCode.GOING_AWAY) for websocket in self._open]
+        ends = [websocket.close(code=_RESTART) for websocket in self._open]
         await asyncio.gather(*ends, return_exceptions=True)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -229,7 +235,7 @@ class Relay:
                 continue
             except web.HTTPException:
                 break
-        return End(aiohttp.WSCloseCode.POLICY_VIOLATION, b"The session has ended.")
+        return End(_SESSION_ENDED, b"The session has ended.")
 
 
 async def _pass_on(source: Upstream | Downstream, target: Upstream | Downstream) -> End:

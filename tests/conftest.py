@@ -1,6 +1,6 @@
-"""The deployed service, once for all the tests that use it.
+"""The deployed services, once for all the tests that use them.
 
-With HUBSTEAD_KEEP set it stays up after the tests, and the next tests use it as it is.
+With HUBSTEAD_KEEP set they stay up after the tests, and the next tests use the first as it is.
 """
 
 from collections.abc import Iterator
@@ -9,9 +9,12 @@ import pytest
 
 from lab import Lab
 from tests.service import INVENTORY, NAME, SECRETS, Service, Story
-from tests.support import KEEP, PROJECT
+from tests.shared import Shared
+from tests.support import KEEP, PROJECT, pyinfra
 
 STORY = PROJECT / ".build/service-story.json"
+SHARED_INVENTORY = PROJECT / "inventories/jupyterlab_login.py"
+SHARED_HOST = "lab.example.org"
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +46,22 @@ def service(deployed: tuple[Service, Story]) -> Service:
 @pytest.fixture(scope="session")
 def story(deployed: tuple[Service, Story]) -> Story:
     return deployed[1]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """The shared JupyterLab, deployed twice from the bare host."""
+    lab = Lab()
+    lab.up(SHARED_INVENTORY)
+    try:
+        shared = Shared(lab, SHARED_HOST, SHARED_HOST, tmp_path_factory.mktemp("shared"))
+        first = pyinfra(SHARED_INVENTORY, "deploys/all.py")
+        assert first.status == 0, first.end
+        before = shared.activations()
+        second = pyinfra(SHARED_INVENTORY, "deploys/all.py")
+        assert (second.status, second.changed) == (0, []), second.end
+        assert shared.activations() == before
+        yield shared
+    finally:
+        if not KEEP:
+            lab.down(SHARED_INVENTORY)

@@ -21,17 +21,17 @@ UNITS = (
 
 @dataclass
 class Shared:
-    """The service: the host that serves JupyterLab, and the one that faces the internet."""
+    """The service: the name of the host that serves JupyterLab, and of the one in front of it."""
 
     lab: Lab
-    hub: str
+    name: str
     front: str
     directory: Path
 
     def sudo(self, script: str, input: str | None = None, host: str | None = None) -> str:
         """What a script prints as root on the hub host, or on another. It has to succeed."""
         command = f"sudo sh -euc {shlex.quote(script)}"
-        done = self.lab.run(host or self.hub, command, input=input, check=False)
+        done = self.lab.run(host or self.name, command, input=input, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -56,6 +56,11 @@ class Shared:
         assert answer.status_code in (302, 303), answer.text
         assert client.is_logged_in()
         return client
+
+    def end_sessions(self) -> None:
+        """Let the time of all that are logged in be up, in a moment."""
+        sql = "UPDATE login_sessions SET expires_at = now() + interval '5 s'"
+        self.sudo(f'cd / && runuser -u postgres -- psql -q -d userdb -c "{sql}"')
 
     def activations(self, host: str | None = None) -> str:
         """When each unit was started last."""

@@ -1,15 +1,16 @@
-"""The host to check: one that is named, or the one that the tests deploy.
+"""The host to check: one that is named, or those that the tests deploy.
 
-    pytest tests/verify --hosts=ssh://hub.example.org --ssh-config=~/.ssh/config
+    pytest tests/verify/test_host.py tests/verify/test_jupyterhub.py \
+        --hosts=ssh://hub.example.org --ssh-config=~/.ssh/config
 
-checks a service of yours; the login needs passwordless sudo. Nothing is changed there.
+checks a JupyterHub of yours; for a shared JupyterLab name test_jupyterlab.py instead. Both are
+for a service on one host with its own authority. The login needs passwordless sudo. Nothing is
+changed there.
 """
 
 import pytest
 import testinfra
 from testinfra.host import Host
-
-from tests.service import NAME
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +18,15 @@ def host(request: pytest.FixtureRequest) -> Host:
     """Takes the place of testinfra's own fixture, whose options it uses."""
     options = request.config.option
     if options.hosts:
-        name, configuration = options.hosts, options.ssh_config
-    else:
-        lab = request.getfixturevalue("service").lab
-        name, configuration = f"ssh://{NAME}", str(lab.directory / "ssh_config")
-    return testinfra.get_host(name, ssh_config=configuration, sudo=True)
+        return testinfra.get_host(options.hosts, ssh_config=options.ssh_config, sudo=True)
+    deployed = request.getfixturevalue(request.param)
+    configuration = str(deployed.lab.directory / "ssh_config")
+    return testinfra.get_host(f"ssh://{deployed.name}", ssh_config=configuration, sudo=True)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each module names the services that it is true of, by the fixtures that deploy them."""
+    if "host" in metafunc.fixturenames:
+        named = bool(metafunc.config.option.hosts)
+        services = ["named"] if named else metafunc.module.SERVICES
+        metafunc.parametrize("host", services, indirect=True, scope="session")

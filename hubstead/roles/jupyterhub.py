@@ -119,6 +119,7 @@ def jupyterhub() -> None:
                     settings=settings,
                     public_url=edge.public_url(),
                     hub_url=hub_url,
+                    servers_network=str(network.docker_subnet),
                     downstream=[address.split("/")[0] for address in edge.edge_networks()],
                     database_apart=not postgres.shares_host(),
                     image=docker.image(),

@@ -6,12 +6,13 @@ a packet that a broken firewall lets out is seen to arrive.
 
 import json
 import shlex
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from tests.network import LISTEN, NOTE_ARRIVALS, PROBE, Target, reach
-from tests.service import NAME, Service
+from tests.service import NAME, PASSWORD, Service
 from tests.support import KEEP, PROJECT
 
 pytestmark = pytest.mark.slow
@@ -96,6 +97,30 @@ print(*map(ask, paths))
         own, *others = kernel.run(ask).split()
     assert own == "200"
     assert set(others) <= {"403", "404"}
+
+
+@pytest.mark.parametrize("way", [f"http://{GATEWAY}:8081", f"https://{GATEWAY}"])
+def test_a_users_server_cannot_guess_from_many_addresses(service: Service, way: str) -> None:
+    """By the Hub's own port or through the proxy: where it says that it is counts nothing."""
+    victim = f"victim-{uuid.uuid4().hex[:8]}"
+    visitor = service.visitor(victim)
+    guess = f"""
+import re, requests, urllib3
+urllib3.disable_warnings()
+def guess(number):
+    address = f"203.0.113.{{number}}"
+    headers = {{"Host": "{NAME}", "X-Forwarded-For": address, "X-Real-IP": address}}
+    options = {{"headers": headers, "verify": False, "allow_redirects": False, "timeout": 20}}
+    page = requests.get("{way}/hub/login", **options)
+    (token,) = re.findall(r'name="_xsrf" value="([^"]*)"', page.text)
+    headers["Cookie"] = "; ".join(f"{{c.name}}={{c.value}}" for c in page.cookies)
+    fields = {{"username": "{victim}", "password": f"guess {{number}}", "_xsrf": token}}
+    return requests.post("{way}/hub/login", data=fields, **options).status_code
+print(*map(guess, range(11)))
+"""
+    with service.person("alice").kernel() as kernel:
+        assert kernel.run(guess).split() == ["403"] * 10 + ["429"]
+    visitor.log_in(PASSWORD)
 
 
 def test_one_person_cannot_open_anothers_server(service: Service) -> None:

@@ -48,5 +48,6 @@ c.JupyterHub.template_paths = [templates_dir()]
 c.JupyterHub.db_url = "sqlite:///hub.sqlite"
 c.UsersTableAuthenticator.dsn_file = os.environ["TEST_READER_DSN"]
 c.UsersTableAuthenticator.bcrypt_cost = 4
+c.UsersTableAuthenticator.servers_network = "127.0.0.0/29"
 c.UsersTableAuthenticator.auth_refresh_age = 1
 c.UsersTableAuthenticator.blocked_users = {"blocked"}

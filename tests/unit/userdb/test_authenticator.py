@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 PASSWORD = "correct horse"
 NEW_PASSWORD = "battery staple"
@@ -160,6 +161,28 @@ def test_guessing_is_slowed_down_for_that_name_only(hub: Any) -> None:
     answer = browser.change_password(PASSWORD, NEW_PASSWORD, username="rear.admiral")
     assert (answer.status_code, "Too many failed attempts" in answer.text) == (429, True)
     assert hub.browser().login("ada").status_code == 302
+
+
+class _From(HTTPAdapter):
+    """Connects from an address of this machine."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, source_address=(self.address, 0))
+
+
+@pytest.mark.parametrize(("peer", "last"), [("127.0.0.1", 403), ("127.0.0.2", 429)])
+def test_no_users_server_tells_where_a_login_comes_from(hub: Any, peer: str, last: int) -> None:
+    browser, answers = hub.person(f"known-to-{peer}"), []
+    browser.session.mount("http://", _From(peer))
+    for number in range(11):
+        claimed = {"X-Real-IP": f"203.0.113.{number}", "X-Forwarded-For": f"203.0.113.{number}"}
+        browser.session.headers.update(claimed)
+        answers.append(browser.login(f"known-to-{peer}", "guess").status_code)
+    assert answers == [403] * 10 + [last]
 
 
 def test_the_database_goes_and_comes_back(hub: Any) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -93,6 +94,12 @@ class UsersTableAuthenticator(Authenticator):
         500, min=1, help="Failed attempts from one address, over all names, before it has to wait."
     ).tag(config=True)
 
+    servers_network = Unicode(
+        help="Network of the users' servers, such as 172.30.0.0/16; its first address is this "
+        "host. A login from any other is known by that address, whatever X-Forwarded-For or "
+        "X-Real-IP says. Empty: everyone who reaches the Hub is believed, as JupyterHub does."
+    ).tag(config=True)
+
     @default("allow_all")
     def _allow_all_default(self) -> bool:
         # The table is the list of who is allowed, unless the owner narrows it further.
@@ -164,7 +171,7 @@ class UsersTableAuthenticator(Authenticator):
     async def verify(self, handler: Any, username: str, password: str) -> User | None:
         """The enabled user whose password this is, or None; with a limit on guessing."""
         name = self.normalize_username(username)
-        address = handler.request.remote_ip
+        address = self._address(handler.request)
         wait = self.throttle.admit(name, address)
         if wait:
             self.log.warning("Too many failed attempts from %s, refusing for %ss", address, wait)
@@ -184,6 +191,16 @@ class UsersTableAuthenticator(Authenticator):
         if user is not None:
             self.throttle.succeeded(name, address)
         return user
+
+    def _address(self, request: Any) -> str:
+        """Where an attempt to log in comes from."""
+        if self.servers_network:
+            # of the connection itself, which tornado keeps beside what the headers say
+            peer = ip_address(request.connection.context.address[0])
+            network = ip_network(self.servers_network)
+            if peer in network and peer != network[1]:
+                return str(peer)
+        return str(request.remote_ip)
 
     async def _check(self, name: str, password: str) -> User | None:
         if not self.passwords.usable(password):

@@ -44,6 +44,8 @@ c.JupyterHub.cleanup_proxy = False
 # Login: the users table
 c.JupyterHub.authenticator_class = "hubstead_userdb.authenticator.UsersTableAuthenticator"
 c.UsersTableAuthenticator.dsn_file = str(Path(os.environ["CREDENTIALS_DIRECTORY"]) / "users")
+# users' servers reach the Hub's port too: their word on where a login comes from counts nothing
+c.UsersTableAuthenticator.servers_network = {{ servers_network | tojson }}
 
 # Servers: a container and a volume a user
 c.JupyterHub.spawner_class = "dockerspawner.DockerSpawner"

@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from lab import Lab
 from lab.acme import Pebble
@@ -70,33 +71,67 @@ systemctl restart certbot.timer
 """
 
 
-def issue(certificate: Path, key: Path, names: list[str]) -> int:
-    """Write a certificate, as an organisation's authority would sign it; its serial number."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "An organisation")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=90))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
-        )
-        .sign(private, hashes.SHA256())
-    )
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        private.private_bytes(
+#: The administrator trusts the authority, whose responder runs on the host itself
+RESPONDER = """
+cd ~deploy
+cp authority.pem /usr/local/share/ca-certificates/authority.crt
+update-ca-certificates >/dev/null 2>&1
+systemctl stop responder 2>/dev/null || true
+systemd-run -q --collect --unit=responder -p WorkingDirectory=$PWD openssl ocsp -port 8889 \
+    -index index.txt -CA authority.pem -rsigner responder.pem -rkey responder.key -ndays 1
+until ss -Hltn sport = :8889 | grep -q .; do sleep 0.1; done
+"""
+
+
+@dataclass
+class Signed:
+    """A certificate with its key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
+
+
+def sign(name: str, issuer: Signed | None, *extensions: x509.ExtensionType) -> Signed:
+    """A certificate for 90 days, signed by `issuer` or by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=90))
     )
-    return signed.serial_number
+    for extension in extensions:
+        builder = builder.add_extension(extension, isinstance(extension, x509.BasicConstraints))
+    return Signed(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+def names_extension(names: list[str]) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+
+
+def issue(certificate: Path, key: Path, names: list[str]) -> int:
+    """Write a certificate, as an organisation's authority would sign it; its serial number."""
+    signed = sign("An organisation", None, names_extension(names))
+    certificate.write_bytes(signed.pem)
+    key.write_bytes(signed.key_pem)
+    return signed.certificate.serial_number
 
 
 class Front:
@@ -296,3 +331,38 @@ def test_back_to_the_internal_authority_nothing_is_left(front: Front) -> None:
     assert front.served().issuer.rfc4514_string().endswith("O=Hubstead")
     assert front.sudo(LEFTOVERS) == ""
     assert "certificate" not in front.sudo("ls /etc/hubstead /usr/local/lib/hubstead").split()
+
+
+@LAST
+@pytest.mark.parametrize("edge", ["nginx", "apache"])
+def test_the_authoritys_word_on_the_certificate_comes_along(
+    front: Front, tmp_path: Path, edge: str
+) -> None:
+    """OCSP, stapled; the responder is one that the authority has delegated."""
+    authority = sign("An authority", None, x509.BasicConstraints(True, None))
+    responder = sign(
+        "Its responder", authority, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+    )
+    where = x509.UniformResourceIdentifier("http://127.0.0.1:8889")
+    access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, where)
+    site = sign(
+        "A site", authority, names_extension(NAMES), x509.AuthorityInformationAccess([access])
+    )
+    files = {"tls_certificate": tmp_path / "site.pem", "tls_key": tmp_path / "site.key"}
+    files["tls_certificate"].write_bytes(site.pem + authority.pem)
+    files["tls_key"].write_bytes(site.key_pem)
+    ends = site.certificate.not_valid_after_utc
+    index = f"V\t{ends:%y%m%d%H%M%S}Z\t\t{site.certificate.serial_number:X}\tunknown\t/O=A site\n"
+    for name, text in (
+        ("authority.pem", authority.pem), ("responder.pem", responder.pem),
+        ("responder.key", responder.key_pem), ("index.txt", index.encode()),
+    ):  # fmt: skip
+        front.lab.run(NAME, f"cat >{name}", input=text.decode())
+    front.sudo(RESPONDER)
+    run = front.deploy(
+        tls="files", tls_acme_directory=None, proxy="traefik", edge=edge, edge_ocsp=True, **files
+    )
+    assert run.status == 0, run.end
+    ask = f"openssl s_client -connect {NAME}:443 -servername {NAME} -status </dev/null 2>&1"
+    eventually("a stapled answer", lambda: "Cert Status: good" in front.sudo(ask))
+    front.sudo("systemctl stop responder")

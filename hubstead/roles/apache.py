@@ -50,7 +50,7 @@ def _site(settings: edge.EdgeSettings) -> dict[str, files.Entry]:
         SITE,
         settings=settings,
         names=edge.names(),
-        port="" if settings.edge_https_port == 443 else f":{settings.edge_https_port}",
+        port=settings.port_in_url,
         base_url=load(HubSettings).hub_base_url,
         certificate=tls.public_directory(),
         ciphers=edge.CIPHERS,

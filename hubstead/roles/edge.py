@@ -84,6 +84,11 @@ class EdgeSettings(Settings):
                 raise ValueError(f"{name!r} is not a host name such as hub.example.org")
         return value
 
+    @property
+    def port_in_url(self) -> str:
+        """What follows a name in the service's addresses: empty for 443, such as :8443 else."""
+        return "" if self.edge_https_port == 443 else f":{self.edge_https_port}"
+
     def check(self) -> None:
         if self.edge == "none" and not self.edge_site:
             raise ValueError("`edge_site` = False needs an `edge`: without one there is no site")
@@ -125,8 +130,7 @@ def names() -> list[str]:
 
 def public_url() -> str:
     """The address of the service, without a path."""
-    port = load(EdgeSettings).edge_https_port
-    return f"https://{names()[0]}" + ("" if port == 443 else f":{port}")
+    return f"https://{names()[0]}{load(EdgeSettings).port_in_url}"
 
 
 def shares_host() -> bool:

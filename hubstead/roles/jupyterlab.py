@@ -75,8 +75,7 @@ def jupyterlab() -> None:
         "users": postgres.conninfo("userdb_login"),
         "secret-key": secrets.generated("login_secret_key"),
     }
-    port = "" if front.edge_https_port == 443 else f":{front.edge_https_port}"
-    origins = " ".join(f"https://{name}{port}" for name in edge.names())
+    origins = " ".join(f"https://{name}{front.port_in_url}" for name in edge.names())
 
     claim("jupyterlab")
     accounts.system_user(name="Create the user jupyterlab", user=USER, home=DATA)

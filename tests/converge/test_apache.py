@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from lab import Lab
-from tests.service import Service
+from tests.owner import CURL, STATUS, Owned
 from tests.support import PROJECT, Run
 
 pytestmark = pytest.mark.slow
@@ -20,12 +18,6 @@ INVENTORY = PROJECT / "tests/inventories/apache_owner.py"
 NAME = "own.example.org"
 HTTPS = f"https://{NAME}/jupyter/"
 OWN = "http://shop.example.org"
-#: All names lead to the host itself
-CURL = (
-    "curl -s --noproxy '*' --max-time 20 --cacert /etc/hubstead/tls/ca.pem"
-    " --connect-to ::127.0.0.1:"
-)
-STATUS = f"{CURL} -o /dev/null -w '%{{http_code}} %{{redirect_url}}\\n'"
 
 # Their own site, on a port of its own as well; ports.conf is edited, 000-default is not.
 _OWNER = """
@@ -46,13 +38,6 @@ END
 a2ensite -q shop
 systemctl restart apache2
 """
-_UPSTREAM = """
-systemctl stop upstream 2>/dev/null || true
-cat >/root/upstream.py
-systemd-run -q --collect --unit=upstream \\
-    python3 /root/upstream.py 8000 {0}/fullchain.pem {0}/key.pem
-until ss -Hltn sport = :8000 | grep -q .; do sleep 0.1; done
-"""
 _CONFIGURATION = """
 find /etc/apache2 /srv /var/www -printf '%p %M %u %l\\n' | sort
 find /etc/apache2 /var/www /var/lib/hubstead -type f -exec md5sum {} + | sort
@@ -60,40 +45,12 @@ apachectl -t -D DUMP_MODULES
 """
 
 
-class Host(Service):
+class Host(Owned):
     """The host, and its owner's Apache before we came."""
 
     def apache(self, *data: str) -> Run:
         """Deploy Apache alone."""
-        arguments = [word for pair in data for word in ("--data", pair)]
-        return self.run(*arguments, "deploys/apache.py")
-
-    def retire(self) -> Run:
-        """Deploy what another setting than Apache would begin with."""
-        deploy = self.directory / "retire.py"
-        deploy.write_text("from hubstead.roles.retire import retire\n\nretire()\n")
-        return self.run("--data", "edge=none", str(deploy))
-
-    def answer(self, words: str = "") -> dict[str, Any]:
-        """What reached the proxy of a request to the service."""
-        told: dict[str, Any] = json.loads(self.sudo(f"{CURL} {words or HTTPS}"))
-        return told | {"headers": {key.lower(): value for key, value in told["headers"].items()}}
-
-    def begin(self, directory: str) -> None:
-        """Have the stand-in serve with the certificate in `directory`."""
-        program = (PROJECT / "tests/upstream.py").read_text()
-        self.sudo(_UPSTREAM.format(directory), input=program)
-
-    def websocket(self) -> ssl.SSLSocket:
-        plain = socket.create_connection((self.address, 443), timeout=20)
-        wrapped = self.site.tls().wrap_socket(plain, server_hostname=NAME)
-        wrapped.sendall(
-            f"GET /jupyter/ws HTTP/1.1\r\nHost: {NAME}\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
-        assert wrapped.recv(4096).startswith(b"HTTP/1.1 101 ")
-        return wrapped
+        return self.role("apache", *data)
 
 
 @pytest.fixture(scope="module")

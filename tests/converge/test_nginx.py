@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from lab import Lab
-from tests.service import Service
+from tests.owner import CURL, STATUS, Owned
 from tests.support import PROJECT, Run
 
 pytestmark = pytest.mark.slow
@@ -19,12 +17,6 @@ pytestmark = pytest.mark.slow
 INVENTORY = PROJECT / "tests/inventories/nginx_owner.py"
 NAME = "garden.example.org"
 HTTPS = f"https://{NAME}/jupyter/"
-#: All names lead to the host itself
-CURL = (
-    "curl -s --noproxy '*' --max-time 20 --cacert /etc/hubstead/tls/ca.pem"
-    " --connect-to ::127.0.0.1:"
-)
-STATUS = f"{CURL} -o /dev/null -w '%{{http_code}} %{{redirect_url}}\\n'"
 DOWN = "JupyterHub does not answer at the moment. Try again in a minute.\n"
 
 # Their own sites: the default one of port 80, and one with a certificate of its own on 443.
@@ -47,13 +39,6 @@ ln -s ../sites-available/shop /etc/nginx/sites-enabled/shop
 rm /etc/nginx/sites-enabled/default
 nginx -t -q && systemctl restart nginx
 """
-_UPSTREAM = """
-systemctl stop upstream 2>/dev/null || true
-cat >/root/upstream.py
-systemd-run -q --collect --unit=upstream \\
-    python3 /root/upstream.py 8000 {0}/fullchain.pem {0}/key.pem
-until ss -Hltn sport = :8000 | grep -q .; do sleep 0.1; done
-"""
 _CONFIGURATION = """
 find /etc/nginx /etc/systemd /usr/local /var/lib/hubstead /var/www -path '*/hubstead/roles' -prune \
     -o -printf '%p %M %u %l\\n' | sort
@@ -61,44 +46,16 @@ find /etc/nginx /var/www -type f -exec md5sum {} + | sort
 """
 
 
-class Host(Service):
+class Host(Owned):
     """The host, and its owner's Nginx before we came."""
 
     def nginx(self, *data: str) -> Run:
         """Deploy Nginx alone."""
-        arguments = [word for pair in data for word in ("--data", pair)]
-        return self.run(*arguments, "deploys/nginx.py")
-
-    def retire(self) -> Run:
-        """Deploy what another setting than Nginx would begin with."""
-        deploy = self.directory / "retire.py"
-        deploy.write_text("from hubstead.roles.retire import retire\n\nretire()\n")
-        return self.run("--data", "edge=none", str(deploy))
-
-    def answer(self, words: str = "") -> dict[str, Any]:
-        """What reached the proxy of a request to the service."""
-        told: dict[str, Any] = json.loads(self.sudo(f"{CURL} {words or HTTPS}"))
-        return told
-
-    def begin(self, directory: str) -> None:
-        """Have the stand-in serve with the certificate in `directory`."""
-        program = (PROJECT / "tests/upstream.py").read_text()
-        self.sudo(_UPSTREAM.format(directory), input=program)
+        return self.role("nginx", *data)
 
     def master(self) -> str:
         """The process of Nginx that lives until a restart."""
         return self.sudo("systemctl show -p MainPID -p ExecMainStartTimestamp nginx")
-
-    def websocket(self) -> ssl.SSLSocket:
-        plain = socket.create_connection((self.address, 443), timeout=20)
-        wrapped = self.site.tls().wrap_socket(plain, server_hostname=NAME)
-        wrapped.sendall(
-            f"GET /jupyter/ws HTTP/1.1\r\nHost: {NAME}\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
-        assert wrapped.recv(4096).startswith(b"HTTP/1.1 101 ")
-        return wrapped
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +128,9 @@ def test_the_proxy_learns_the_visitor_and_not_what_he_says(host: Host) -> None:
     told = host.answer(f"{lies} '{HTTPS}a%2Fb//%C3%A9?q=%2F'")
     headers = told["headers"]
     assert told["path"] == "/jupyter/a%2Fb//%C3%A9?q=%2F"
-    assert headers["Host"] == headers["X-Forwarded-Host"] == NAME
-    assert headers["X-Forwarded-For"] == headers["X-Real-IP"] == "127.0.0.1"
-    assert headers["X-Forwarded-Proto"] == headers["X-Scheme"] == "https"
+    assert headers["host"] == headers["x-forwarded-host"] == NAME
+    assert headers["x-forwarded-for"] == headers["x-real-ip"] == "127.0.0.1"
+    assert headers["x-forwarded-proto"] == headers["x-scheme"] == "https"
     assert "203.0.113.9" not in str(headers)
 
 
@@ -262,7 +219,7 @@ def test_the_owners_own_site_may_lead_to_the_service(host: Host, before: str) ->
     assert run.status == 0, run.end
     check_shop(host)
     told = host.answer("-k https://shop.example.org/jupyter/lab")
-    assert (told["path"], told["headers"]["Host"]) == ("/jupyter/lab", "shop.example.org")
+    assert (told["path"], told["headers"]["host"]) == ("/jupyter/lab", "shop.example.org")
     assert host.sudo(f"{CURL} http://{NAME}/") == "Fine goods\n"
     assert host.nginx("edge_site=False").changed == []
 
@@ -293,7 +250,7 @@ def test_where_ports_are_taken_others_will_do(bare: Host, before: str) -> None:
     redirect = bare.sudo(f"{STATUS} http://{NAME}:8080/jupyter/x")
     assert redirect == f"301 https://{NAME}:8443/jupyter/x\n"
     headers = bare.answer(f"https://{NAME}:8443/jupyter/x")["headers"]
-    assert headers["Host"] == f"{NAME}:8443" and headers["X-Forwarded-Port"] == "8443"
+    assert headers["host"] == f"{NAME}:8443" and headers["x-forwarded-port"] == "8443"
 
     bare.sudo("systemctl stop theirs")
     assert bare.nginx().status == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -210,6 +212,20 @@ def test_the_database_is_reached_over_verified_tls_alone(three: Three) -> None:
     assert three.sudo(DB, f"cd /; runuser -u postgres -- psql -AtXc {shlex.quote(query)}") == "t\n"
 
 
+def test_the_alarm_asks_for_what_each_host_serves(three: Three) -> None:
+    """PostgreSQL's certificate too, by its own way into TLS."""
+    metrics = "cat /var/lib/prometheus/node-exporter/hubstead_certificate.prom"
+    for name, endpoint in (
+        (EDGE, f'name="{EDGE}",port="443"'),
+        (HUB, f'name="{HUB}",port="8000"'),
+        (DB, f'name="{DB}",port="5432"'),
+    ):
+        shown = three.sudo(name, f"systemctl start hubstead-certificate-check; {metrics}")
+        assert f"check_success{{{endpoint}}} 1\n" in shown
+        served = int(re.findall(rf"timestamp_seconds{{{endpoint}}} (\d+)", shown)[0])
+        assert served > time.time() + 7 * 86400
+
+
 def test_each_host_has_only_the_secrets_that_it_needs(three: Three) -> None:
     """The database host has verifiers of passwords (RFC 5803), and the edge has nothing."""
     values: dict[str, str] = json.loads(SECRETS.read_text())
@@ -302,22 +318,31 @@ def test_a_restart_of_the_database_costs_nothing(three: Three, kernel: Kernel) -
     check_recovered(three)
 
 
-def test_hosts_come_back_in_the_wrong_order(three: Three, acme: Pebble) -> None:
-    """The edge without the hub, then the hub without its database, which it tries for long."""
+@pytest.mark.parametrize(
+    "order",
+    list(itertools.permutations(HOSTS)),
+    ids=lambda order: "-".join(name.split(".")[0] for name in order),
+)
+def test_hosts_come_back_in_any_order(three: Three, order: tuple[str, ...]) -> None:
+    """After a power cut of all. The worst: the Hub has to try for long, without its database."""
     three.alice.notebook("kept.ipynb", "print('kept')")
     for name in HOSTS:
         three.lab.cut(name, stay_down=True)
-    three.lab.start(EDGE)
-    three.lab.start(HUB)
-    eventually("the Hub has tried several times", lambda: three.restarts() > 1)
-    three.lab.start(DB)
+    for name in order:
+        three.lab.start(name)
+        if order == (EDGE, HUB, DB) and name == HUB:
+            eventually("the Hub has tried several times", lambda: three.restarts() > 1)
     patiently(lambda: three.log_in("alice"))
     patiently(three.alice.start_server)
     assert three.alice.cells("kept.ipynb") == ["print('kept')"]
-    values: dict[str, str] = json.loads(SECRETS.read_text())
-    search = "exec 3<&0; journalctl --no-pager -a -o cat | grep -aoFf /dev/fd/3 | sort -u"
-    marker = "Failed to connect to db"
-    wanted = "".join(f"{text}\n" for text in (*values.values(), marker))
-    assert three.sudo(HUB, search, wanted) == f"{marker}\n"
+    if order == (EDGE, HUB, DB):
+        values: dict[str, str] = json.loads(SECRETS.read_text())
+        search = "exec 3<&0; journalctl --no-pager -a -o cat | grep -aoFf /dev/fd/3 | sort -u"
+        marker = "Failed to connect to db"
+        wanted = "".join(f"{text}\n" for text in (*values.values(), marker))
+        assert three.sudo(HUB, search, wanted) == f"{marker}\n"
+
+
+def test_a_last_deploy_has_nothing_to_mend(three: Three, acme: Pebble) -> None:
     run = deploy(acme)
     assert (run.status, run.changed) == (0, []), run.end

@@ -8,7 +8,7 @@ apt = command -v $(1) >/dev/null || { apt-get update -q && \
 # lab hosts wait more than they compute: these run beside the others, in a copy of the tree, whose
 # lab has its own authorities
 BESIDE := $(addprefix tests/converge/test_,$(addsuffix .py,\
-    fronts certificates acme three_hosts nginx apache lab))
+    fronts certificates acme three_hosts nginx apache lab takeover))
 
 .PHONY: up down test lint bench docs locks
 

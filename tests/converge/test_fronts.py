@@ -97,7 +97,9 @@ def testssl(acme: Pebble, lab: Lab) -> Callable[[str], dict[str, str]]:
 
     def rate(root: str) -> dict[str, str]:
         lab.run(HELPER, "cat >root.pem", input=root)
-        script = f"testssl --quiet --add-ca root.pem --jsonfile r.json --overwrite {NAME}"
+        # what the rating needs: protocols, ciphers, defaults, headers, vulnerabilities
+        what = "-p -s -f -S -h -U --add-ca root.pem"
+        script = f"testssl --quiet {what} --jsonfile r.json --overwrite {NAME}"
         lab.run(HELPER, f"rm -f r.json; timeout 500 {script} >/dev/null", check=False)
         found = json.loads(lab.run(HELPER, "cat r.json").stdout)
         return {entry["id"]: entry["finding"] for entry in found}

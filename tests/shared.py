@@ -57,9 +57,9 @@ class Shared:
         assert client.is_logged_in()
         return client
 
-    def end_sessions(self) -> None:
-        """Let the time of all that are logged in be up, in a moment."""
-        sql = "UPDATE login_sessions SET expires_at = now() + interval '5 s'"
+    def end_sessions(self, left: str = "5 s") -> None:
+        """Let the time of all that are logged in be up, `left` from now (a PostgreSQL interval)."""
+        sql = f"UPDATE login_sessions SET expires_at = now() + interval '{left}'"
         self.sudo(f'cd / && runuser -u postgres -- psql -q -d userdb -c "{sql}"')
 
     def activations(self, host: str | None = None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 
 def trusting_home(directory: Path, authority: Path) -> Path:
@@ -46,3 +46,38 @@ def context(browser: Browser) -> BrowserContext:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(60_000)
     return context
+
+
+#: Milliseconds for a server to start, on a slow and busy machine
+PATIENCE = 180_000
+IDLE = "Python 3 (ipykernel) | Idle"
+
+
+def open_notebook(page: Page, lab: str) -> None:
+    """A new notebook, from the launcher of the JupyterLab with this address.
+
+    JupyterLab 4.6.6 on a busy machine may open one and never ask for its kernel: then again, as a
+    person would.
+    """
+    for left in (2, 1, 0):
+        page.goto(f"{lab}?reset")
+        page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click(timeout=PATIENCE)
+        try:
+            expect(page.get_by_text(IDLE)).to_be_visible(timeout=PATIENCE / 3)
+            return
+        except AssertionError:
+            if not left:
+                raise
+
+
+def compute(page: Page, code: str) -> str:
+    """Run the notebook's last cell; what it printed."""
+    outputs = page.locator(".jp-OutputArea-output pre")
+    before = outputs.count()
+    cell = page.locator(".jp-Notebook .cm-content").last
+    cell.click()
+    page.keyboard.type(code)
+    expect(cell).to_have_text(code)
+    page.keyboard.press("Shift+Enter")
+    expect(outputs).to_have_count(before + 1, timeout=PATIENCE)
+    return outputs.last.text_content() or ""

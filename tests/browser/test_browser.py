@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from tests.browser.chromium import chromium, trusting_home
+from tests.browser.chromium import PATIENCE, chromium, compute, open_notebook, trusting_home
 from tests.browser.chromium import context as profile
 from tests.service import NAME, Service
 from tests.support import KEEP
@@ -18,8 +18,6 @@ from tests.support import KEEP
 pytestmark = pytest.mark.slow
 
 URL = f"https://{NAME}"
-#: Milliseconds for a server to start, on a slow and busy machine
-PATIENCE = 180_000
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +72,8 @@ def test_the_first_login_ends_in_a_cell(service: Service, page: Page, tmp_path: 
     page.get_by_role("button", name="Change password").click()
 
     page.wait_for_url("**/user/admin/lab**", timeout=PATIENCE)
-    page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click(timeout=PATIENCE)
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
-    cell = page.locator(".jp-Notebook .cm-content").first
-    cell.click()
-    page.keyboard.type("print(6*7)")
-    expect(cell).to_have_text("print(6*7)")
-    page.keyboard.press("Shift+Enter")
-    expect(page.locator(".jp-OutputArea-output pre").first).to_have_text("42\n", timeout=60_000)
+    open_notebook(page, f"{URL}/user/admin/lab")
+    assert compute(page, "print(6*7)") == "42\n"
     page.screenshot(path=tmp_path / "cell.png")
     assert given not in service.sudo("ls /var/lib/hubstead/userdb/initial-passwords")
 

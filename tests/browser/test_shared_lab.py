@@ -12,7 +12,15 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from websocket import WebSocketBadStatusException, WebSocketException
 
-from tests.browser.chromium import chromium, context, trusting_home
+from tests.browser.chromium import (
+    IDLE,
+    PATIENCE,
+    chromium,
+    compute,
+    context,
+    open_notebook,
+    trusting_home,
+)
 from tests.hub_client import patiently
 from tests.login_client import SESSION, LoginClient
 from tests.shared import PASSWORD, PORT, Shared
@@ -20,7 +28,6 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 120_000
 TOKEN = "/run/hubstead-token/token"
 #: What JupyterLab serves: pages, API, files, its login, what never changes
 PATHS = (
@@ -85,20 +92,12 @@ def fill_in(page: Page, username: str, password: str) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
-def open_notebook(page: Page) -> None:
-    page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click(timeout=PATIENCE)
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
-
-
-def compute(page: Page, code: str) -> str:
-    """Run the notebook's last cell; what it printed."""
-    before = page.locator(".jp-OutputArea-output pre").count()
-    page.locator(".jp-Notebook .cm-content").last.click()
-    page.keyboard.type(code)
-    page.keyboard.press("Shift+Enter")
-    outputs = page.locator(".jp-OutputArea-output pre")
-    expect(outputs).to_have_count(before + 1, timeout=PATIENCE)
-    return outputs.last.text_content() or ""
+def log_in_in_another_tab(shared: Shared, profile: BrowserContext) -> None:
+    other = profile.new_page()
+    other.goto(url(shared, "/lab"))
+    fill_in(other, "eve", PASSWORD)
+    other.wait_for_url("**/lab**", timeout=PATIENCE)
+    other.close()
 
 
 def test_a_person_works_and_leaves(
@@ -107,14 +106,14 @@ def test_a_person_works_and_leaves(
     shared.visitor("ada")
     seen: list[str] = []
     page.on("request", lambda request: seen.append(request.url))
-    page.goto(url(shared, "/lab?reset"))
+    page.goto(url(shared, "/lab"))
     fill_in(page, "ada", "not the password")
     expect(page.get_by_role("alert")).to_be_visible()
     page.screenshot(path=tmp_path / "wrong.png")
     fill_in(page, "ada", PASSWORD)
 
     page.wait_for_url("**/lab**", timeout=PATIENCE)
-    open_notebook(page)
+    open_notebook(page, url(shared, "/lab"))
     assert compute(page, "print(6*7)") == "42\n"
     page.screenshot(path=tmp_path / "cell.png")
 
@@ -149,10 +148,10 @@ def test_a_tab_outlives_restarts_and_the_end_of_its_session(
 ) -> None:
     """The end as docs/login.md tells it: log in in another tab, and reconnect the first."""
     shared.visitor("eve")
-    page.goto(url(shared, "/lab?reset"))
+    page.goto(url(shared, "/lab"))
     fill_in(page, "eve", PASSWORD)
     page.wait_for_url("**/lab**", timeout=PATIENCE)
-    open_notebook(page)
+    open_notebook(page, url(shared, "/lab"))
     assert compute(page, "kept = 42; print('set')") == "set\n"
     kernel = page.get_by_role("button", name="Python 3 (ipykernel) |")
     # what JupyterLab says while Nginx is away, rightly: it goes on trying
@@ -166,13 +165,32 @@ def test_a_tab_outlives_restarts_and_the_end_of_its_session(
     expect(kernel).to_have_text(re.compile("Disconnected"), timeout=60_000)
     page.screenshot(path=tmp_path / "ended.png")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    other = profile.new_page()
-    other.goto(url(shared, "/lab"))
-    fill_in(other, "eve", PASSWORD)
-    other.wait_for_url("**/lab**", timeout=PATIENCE)
-    other.close()
+    log_in_in_another_tab(shared, profile)
     page.get_by_role("menuitem", name="Kernel", exact=True).click()
     page.get_by_role("menuitem", name="Reconnect to Kernel").click()
+    assert compute(page, "print(kept)") == "42\n"
+
+
+def test_a_tab_that_missed_the_end_of_its_session_loses_nothing(
+    shared: Shared, profile: BrowserContext, page: Page
+) -> None:
+    """It is told that its kernel died; docs/login.md says what to do."""
+    shared.visitor("eve")
+    page.goto(url(shared, "/lab"))
+    fill_in(page, "eve", PASSWORD)
+    page.wait_for_url("**/lab**", timeout=PATIENCE)
+    open_notebook(page, url(shared, "/lab"))
+    assert compute(page, "kept = 42; print('set')") == "set\n"
+    shared.end_sessions("0 s")
+    shared.sudo("systemctl kill -s KILL hubstead-login-relay")  # no last word
+    page.get_by_role("button", name="Ok", exact=True).click(timeout=PATIENCE)
+    log_in_in_another_tab(shared, profile)
+    page.keyboard.press("Control+s")
+    page.get_by_role("button", name="Rename and Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_text(IDLE)).to_be_visible(timeout=PATIENCE)
+    assert page.locator(".jp-OutputArea-output pre").text_content() == "set\n"
     assert compute(page, "print(kept)") == "42\n"
 
 

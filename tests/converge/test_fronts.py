@@ -14,11 +14,17 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import expect
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.browser.chromium import chromium, context, trusting_home
+from tests.browser.chromium import (
+    PATIENCE,
+    chromium,
+    compute,
+    context,
+    open_notebook,
+    trusting_home,
+)
 from tests.converge.test_cut import differences
 from tests.hub_client import Site, patiently
 from tests.service import PASSWORD, Service
@@ -43,8 +49,6 @@ COMBINATIONS = {
     "chp behind nginx": ("proxy=chp", "edge=nginx"),
     "traefik behind apache": ("edge=apache",),
 }
-#: Milliseconds for a server to start, on a slow and busy machine
-PATIENCE = 180_000
 #: Whether each switch between two combinations is tried, and each fresh deploy: an hour
 ALL = bool(os.environ.get("HUBSTEAD_ALL_SWITCHES"))
 
@@ -136,14 +140,8 @@ def test_a_person_computes_over_its_certificate(
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url("**/user/ada/lab**", timeout=PATIENCE)
-        page.goto(f"https://{NAME}/user/ada/lab?reset")
-        page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click(timeout=PATIENCE)
-        expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=PATIENCE)
-        page.locator(".jp-Notebook .cm-content").first.click()
-        page.keyboard.type("print(6*7)")
-        page.keyboard.press("Shift+Enter")
-        output = page.locator(".jp-OutputArea-output pre").first
-        expect(output).to_have_text("42\n", timeout=PATIENCE)
+        open_notebook(page, f"https://{NAME}/user/ada/lab")
+        assert compute(page, "print(6*7)") == "42\n"
 
 
 def test_a_renewal_costs_nobody_a_kernel(front: str, service: Fronts) -> None:

@@ -194,6 +194,7 @@ def login_service(
     log = service.log.read_text()
     for secret in (PASSWORD, NEW_PASSWORD, SECRET_KEY, TOKEN, "login-pass", "Traceback"):
         assert secret not in log
+    assert "couldn't stop" not in log
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The application: ``create_app()`` puts settings, database and pages together."""
 
+import atexit
 import logging
 from http import HTTPStatus
 
@@ -62,6 +63,8 @@ def create_app() -> ProxyFix:
         SESSION_COOKIE_SAMESITE="Lax",
     )
     database = LoginDatabase(given.dsn_file)
+    # or a stop waits 5 seconds for each of its threads
+    atexit.register(database.close)
     passwords = Passwords(given.bcrypt_cost, given.min_length)
     app.extensions["services"] = Services(given, database, Verifier(database, passwords))
     app.register_blueprint(pages.pages, url_prefix=given.prefix.rstrip("/"))

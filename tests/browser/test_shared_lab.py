@@ -185,9 +185,10 @@ def test_a_tab_that_missed_the_end_of_its_session_loses_nothing(
     shared.sudo("systemctl kill -s KILL hubstead-login-relay")  # no last word
     page.get_by_role("button", name="Ok", exact=True).click(timeout=PATIENCE)
     log_in_in_another_tab(shared, profile)
+    expect(page.locator(".jp-mod-dirty")).not_to_have_count(0)
     page.keyboard.press("Control+s")
     page.get_by_role("button", name="Rename and Save").click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0, timeout=PATIENCE)
     page.reload()
     expect(page.get_by_text(IDLE)).to_be_visible(timeout=PATIENCE)
     assert page.locator(".jp-OutputArea-output pre").text_content() == "set\n"

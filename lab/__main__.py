@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from lab.api import Lab
+from lab.snapshots import describe
 from lab.state import LabError
 
 
@@ -22,10 +23,12 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
 
     add("up", "boot the hosts that a pyinfra inventory names").add_argument("inventory")
-    add("down", "remove every trace of an inventory's hosts").add_argument(
-        "inventory", nargs="?", help="without it: all hosts of this checkout"
+    down = add("down", "remove every trace of an inventory's hosts")
+    down.add_argument("inventory", nargs="?", help="without it: all hosts of this checkout")
+    down.add_argument(
+        "--keep-snapshots", action="store_true", help="even when no host of this machine is left"
     )
-    add("ls", "list this checkout's hosts")
+    add("ls", "list this checkout's hosts, and the snapshots")
     ssh = add("ssh", "log in to a host, or run a command there")
     ssh.add_argument("host")
     ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD", help="a command to run")
@@ -34,10 +37,17 @@ def parser() -> argparse.ArgumentParser:
         "cut": "cut a host's power, and give it back",
         "start": "boot a host that is down",
         "reset": "make a host bare again, at the same address",
+        "snapshot": "copy a host's disk as it is at this moment",
+        "restore": "have a host as it was at a snapshot",
         "unplug": "pull a host's network cable",
         "plug": "put a host's network cable back",
     }.items():
         add(name, text).add_argument("host")
+    for name in ("snapshot", "restore"):
+        commands.choices[name].add_argument("name", help="a name of yours for the snapshot")
+    commands.choices["restore"].add_argument(
+        "--stale", action="store_true", help="even if another tree or inventory made it"
+    )
     commands.choices["cut"].add_argument(
         "--stay-down", action="store_true", help="leave it without power until `start`"
     )
@@ -65,13 +75,19 @@ def run(lab: Lab, options: argparse.Namespace) -> None:
         case "up":
             lab.up(options.inventory)
         case "down":
-            lab.down(options.inventory)
+            lab.down(options.inventory, keep_snapshots=options.keep_snapshots)
         case "ls":
             for host in lab.hosts():
                 state = "up" if lab.is_running(host.name) else "down"
                 print(
                     f"{host.name:<28} {host.address:<14} {host.os:<9} {state:<5} {host.inventory}"
                 )
+            for snapshot in lab.snapshots():
+                print(describe(snapshot))
+        case "snapshot":
+            lab.snapshot([options.host], options.name)
+        case "restore":
+            lab.restore(options.host, options.name, stale=options.stale)
         case "ssh":
             lab.host(options.host)
             # One word is a line for the host's shell; several are a command and its arguments.

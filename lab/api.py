@@ -4,13 +4,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lab import acme, container, image, inventory, network, state
-from lab.checks import check_known, check_machine, check_names, check_room
+from lab import acme, container, image, inventory, network, pool, snapshots, state
+from lab.checks import check_known, check_machine, check_names, check_room, needed
 from lab.inventory import Spec
+from lab.snapshots import Snapshot
 from lab.state import LabError, Record
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -30,34 +31,46 @@ class Lab:
         self._started = time.monotonic()
         self._progress = progress or self._print
 
-    def up(self, path: str | Path) -> list[Record]:
-        """Boot the hosts that an inventory names; those already up stay as they are."""
+    def up(self, path: str | Path, snapshot: Snapshot | None = None) -> list[Record]:
+        """Boot the hosts that an inventory names; those already up stay as they are.
+
+        With a snapshot, all of them are as it has them. Raises LabError where one of its hosts
+        cannot have the same address again, and there are several.
+        """
         check_machine()
         file = Path(path).resolve()
         specs = inventory.read(file, self.project)
         with state.locked(self._progress):
             self._bury_orphans()
-            known = {record.name: record for record in state.records()}
+            known = {record.name: record for record in self.hosts()}
             for spec in specs:
                 if spec.name in known:
-                    check_known(spec, known[spec.name], file, self.project)
+                    check_known(spec, known[spec.name], file)
             named = {spec.name for spec in specs}
             check_names(specs, [record for name, record in known.items() if name not in named])
             fresh = [spec for spec in specs if spec.name not in known]
-            check_room(fresh)
             network.up()
+            pool.up(self._progress)
+            for gone in snapshots.trim(needed(fresh)):
+                self._progress(f"the snapshot {gone.name} made room")
+            check_room(fresh)
             wanted = [self._rename(known[s.name], s.names) for s in specs if s.name in known]
             wanted += self._records(fresh, file)
+            if snapshot:
+                self._place(snapshot, wanted)
             wanted = [self._make(record) for record in wanted]
             stopped = [record for record in wanted if not container.is_running(record)]
             self._refresh()
             self._boot(stopped)
-            self._wait(wanted)
+        self._wait(wanted)
         self._start_helpers(wanted)
         return wanted
 
-    def down(self, path: str | Path | None = None) -> None:
-        """Remove every trace of an inventory's hosts, or of all hosts of this checkout."""
+    def down(self, path: str | Path | None = None, *, keep_snapshots: bool = False) -> None:
+        """Remove every trace of an inventory's hosts, or of all hosts of this checkout.
+
+        The last host of this machine takes all snapshots with it, unless they are to be kept.
+        """
         check_machine()
         with state.locked(self._progress):
             self._bury_orphans()
@@ -70,9 +83,104 @@ class Lab:
             for record in own:
                 self._remove(record)
             self._refresh()
-            if not state.records():
-                network.down()
-                state.forget()
+            self._leave(keep_snapshots)
+
+    def forget_snapshots(self) -> None:
+        """Delete what `down` kept, unless hosts of this machine are up."""
+        if pool.is_kept():
+            check_machine()
+            with state.locked(self._progress):
+                self._leave(keep_snapshots=False)
+
+    def snapshot(
+        self, names: Sequence[str], name: str, *, settings: str = "", note: str = ""
+    ) -> Snapshot:
+        """Copy the disks of hosts, which go on; of running ones, as a power cut would leave them.
+
+        + settings: what they were deployed with beside the tree and the inventory.
+        + note: a text that is kept with it.
+        """
+        check_machine()
+        hosts = [self.host(of) for of in names]
+        with state.locked(self._progress):
+            # a plain copy is not of one moment
+            running = [] if pool.is_btrfs() else [h for h in hosts if container.is_running(h)]
+            for host in running:
+                container.kill(host)
+            key = self._key(Path(hosts[0].inventory), hosts, settings)
+            taken = snapshots.take(name, key, hosts, self.project, note)
+            self._boot(running)
+        self._wait(running)
+        self._progress(f"the snapshot {name} of {', '.join(names)} is taken")
+        return taken
+
+    def find(self, name: str, path: str | Path, *, settings: str = "") -> Snapshot | None:
+        """The snapshot of an inventory's hosts that the same made which would make it now."""
+        check_machine()
+        file = Path(path).resolve()
+        specs = inventory.read(file, self.project)
+        with state.locked(self._progress):
+            if not self.hosts() and not state.STATE.exists():
+                return None
+            pool.up(self._progress)
+            key = self._key(file, specs, settings)
+            return snapshots.find(name, key, [spec.name for spec in specs])
+
+    def reach(
+        self, path: str | Path, name: str, make: Callable[[], str], *, settings: str = ""
+    ) -> str:
+        """Have an inventory's hosts in a state: from its snapshot, or made from bare hosts.
+
+        + make: brings bare hosts to the state, and returns a note that is kept with it.
+        + settings: what `make` deploys with beside the tree and the inventory.
+
+        Returns the note of whoever made the state.
+        """
+        with state.alone_with(f"{Path(path).name} {name}"):
+            found = self.find(name, path, settings=settings)
+            if found:
+                try:
+                    self.up(path, found)
+                    return found.note
+                except LabError as error:
+                    self._progress(f"not from the snapshot {name}: {error}")
+            self.down(path, keep_snapshots=True)
+            hosts = self.up(path)
+            note = make()
+            self.snapshot([host.name for host in hosts], name, settings=settings, note=note)
+        return note
+
+    def restore(self, of: str, name: str, *, stale: bool = False) -> None:
+        """Have a host as it was at the snapshot `name`, the newest of that name.
+
+        Raises LabError where there is none, and for one that something else made than would make
+        it now, unless `stale` ones will do.
+        """
+        check_machine()
+        host = self.host(of)
+        with state.locked(self._progress):
+            found = [s for s in snapshots.all() if s.name == name and list(s.numbers) == [of]]
+            if not found:
+                names = sorted({s.name for s in snapshots.all() if list(s.numbers) == [of]})
+                raise LabError(
+                    f"{of} has no snapshot {name}. It has: {', '.join(names) or 'none'}."
+                )
+            key = self._key(Path(host.inventory), [host], "")
+            same = [snapshot for snapshot in found if snapshot.key == key]
+            if not same and not stale:
+                raise LabError(
+                    f"The snapshot {name} of {of} is stale: the tree or the inventory is another "
+                    "by now. Take it all the same with --stale, or make it again."
+                )
+            self._place((same or found)[0], [host])
+            self._refresh()
+            self._boot([host])
+        self._wait([host])
+        self._start_helpers([host])
+
+    def snapshots(self) -> list[Snapshot]:
+        """Those of all checkouts, the newest first."""
+        return snapshots.all()
 
     def hosts(self) -> list[Record]:
         """This checkout's hosts, running or not."""
@@ -93,11 +201,12 @@ class Lab:
         check_machine()
         record = self.host(name)
         with state.locked(self._progress):
+            pool.up(self._progress)
             container.wipe(record)
             self._make(record)
             self._refresh()
             self._boot([record])
-            self._wait([record])
+        self._wait([record])
         self._start_helpers([record])
 
     def cut(self, name: str, *, stay_down: bool = False) -> None:
@@ -117,9 +226,10 @@ class Lab:
         with state.locked(self._progress):
             if not container.is_running(record):
                 network.up()
+                pool.up(self._progress)
                 self._refresh()
                 self._boot([record])
-            self._wait([record])
+        self._wait([record])
 
     def reboot(self, name: str) -> None:
         """Reboot as `systemctl reboot` does, and wait until the host is back."""
@@ -175,16 +285,23 @@ class Lab:
             if not Path(record.project).is_dir():
                 self._remove(record)
 
+    def _leave(self, keep_snapshots: bool) -> None:
+        """Nothing of the lab stays on a machine without hosts."""
+        if not state.records() and not state.older():
+            network.down()
+            pool.down(keep_snapshots)
+            state.forget()
+
     def _remove(self, record: Record) -> None:
         network.unroute(record)
         container.remove(record)
         self._progress(f"{record.name} is gone")
 
     def _records(self, specs: Iterable[Spec], file: Path) -> list[Record]:
-        taken = [record.number for record in state.records()]
+        taken = [record.number for record in (*state.records(), *state.older())]
         new = []
         for spec in specs:
-            taken.append(state.free_number(taken))
+            taken.append(state.free_number(spec.name, taken))
             new.append(
                 Record(
                     name=spec.name,
@@ -207,12 +324,28 @@ class Lab:
             record.save()
         return record
 
+    def _key(self, file: Path, hosts: Sequence[Spec | Record], settings: str) -> str:
+        return snapshots.key(self.project, file, hosts, state.authorities(self.hosts()), settings)
+
+    def _place(self, snapshot: Snapshot, hosts: list[Record]) -> None:
+        """Give hosts the disks of a snapshot."""
+        moved = [host.name for host in hosts if snapshot.numbers[host.name] != host.number]
+        if moved and len(hosts) > 1:
+            raise LabError(
+                f"{', '.join(moved)} would have another address than in the snapshot "
+                f"{snapshot.name}, and the others know the old one."
+            )
+        snapshots.check_secrets(snapshot, self.project)
+        for host in hosts:
+            container.wipe(host)
+            snapshots.place(snapshot, host, self.project)
+            self._progress(f"{host.name} is as in the snapshot {snapshot.name}")
+
     def _make(self, record: Record) -> Record:
-        """The host with a root filesystem: the one that it has, or a fresh one."""
+        """The host with a disk: the one that it has, or a fresh one."""
+        record = replace(record, image=str(image.ensure(record.os, self._progress)))
+        record.save()
         if not record.root.exists():
-            archive = image.ensure(record.os, self._progress)
-            record = replace(record, image=str(archive))
-            record.save()
             container.make_root(record, state.ensure_key(self.directory))
             self._progress(f"{record.name} has a fresh {record.os}")
         return record
@@ -220,6 +353,7 @@ class Lab:
     def _boot(self, records: list[Record]) -> None:
         for record in records:
             container.kill(record)
+            container.connect(record)
             container.boot(record)
 
     def _wait(self, records: list[Record]) -> None:

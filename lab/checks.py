@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab import state
+from lab import pool, state
 from lab.inventory import Spec
 from lab.state import LabError, Record
 
@@ -32,13 +32,17 @@ def check_machine() -> None:
         )
 
 
+def needed(specs: list[Spec]) -> int:
+    """Bytes of disk that new hosts need."""
+    return DISK * len(specs)
+
+
 def check_room(specs: list[Spec]) -> None:
     """Raise LabError when the new hosts cannot fit on the disk or in memory."""
-    state.STATE.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(state.STATE).free
-    if free < DISK * len(specs):
+    free = pool.free()
+    if free < needed(specs):
         raise LabError(
-            f"{len(specs)} new hosts need {DISK * len(specs) / 1024**3:.0f} GiB of disk, and "
+            f"{len(specs)} new hosts need {needed(specs) / 1024**3:.0f} GiB of disk, and "
             f"{state.STATE} has {free / 1024**3:.1f}. Free some, or point HUBSTEAD_LAB_STATE at a "
             "directory on a larger disk."
         )
@@ -52,13 +56,8 @@ def check_room(specs: list[Spec]) -> None:
         )
 
 
-def check_known(spec: Spec, record: Record, inventory: Path, project: Path) -> None:
+def check_known(spec: Spec, record: Record, inventory: Path) -> None:
     """Raise LabError when a name that is up already means another host than the one asked for."""
-    if record.project != str(project):
-        raise LabError(
-            f"{spec.name} is already up for another checkout, {record.project}. Remove it there "
-            "with `python -m lab down`, or give your host another name."
-        )
     if record.inventory != str(inventory):
         raise LabError(
             f"{spec.name} is already up for {record.inventory}. Remove that first: "

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lab import acme, cgroups, image, network
+from lab import acme, cgroups, image, network, pool
 from lab.state import USER, LabError, Record, hosts_file, new_key, write
 
 SUPERVISE = Path(__file__).with_name("supervise.sh")
@@ -25,15 +25,20 @@ exec /lib/systemd/systemd
 
 def make_root(host: Record, public_key: str) -> None:
     """A bare host, as a cloud image is after its first boot."""
-    image.unpack(host.image, host.directory / "root.bare")
-    root = host.directory / "root.bare"
+    bare = host.disk.with_name(f"{host.machine}.bare")
+    image.unpack(host.image, bare)
+    root = bare / "root"
     etc = root / "etc"
     write(etc / "hostname", host.name.split(".")[0] + "\n")
     write(etc / "hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
     write(etc / "machine-id", uuid.uuid4().hex + "\n", 0o444)
     write(etc / "resolv.conf", "".join(f"nameserver {s}\n" for s in network.nameservers()))
-    # Sorts before systemd's own 80-container-host0.network.
-    write(etc / "systemd/network/10-host0.network", _network(host))
+    (etc / "systemd/system.conf.d").mkdir(exist_ok=True)
+    # on btrfs, Docker 20.10 would otherwise take subvolumes for its layers; most hosts have ext4
+    write(
+        etc / "systemd/system.conf.d/lab.conf",
+        "[Manager]\nDefaultEnvironment=DOCKER_DRIVER=overlay2\n",
+    )
     write(root / "usr/sbin/lab-init", INIT, 0o755)
     new_key(etc / "ssh/ssh_host_ed25519_key", f"root@{host.name}")
     write(
@@ -52,7 +57,14 @@ def make_root(host: Record, public_key: str) -> None:
         subprocess.run(["systemctl", "--quiet", f"--root={root}", verb, unit], check=True)
     if host.helper == "acme":
         acme.prepare(host, root)
-    root.rename(host.root)
+    pool.delete(host.disk)
+    bare.rename(host.disk)
+
+
+def connect(host: Record) -> None:
+    """Give the host its addresses, at its next boot."""
+    # sorts before systemd's own 80-container-host0.network
+    write(host.root / "etc/systemd/network/10-host0.network", _network(host))
 
 
 def _network(host: Record) -> str:
@@ -110,7 +122,7 @@ def _supervisor(host: Record) -> int | None:
 
 def boot(host: Record) -> None:
     """Start the host; `wait` says when it is up."""
-    groups = " ".join(map(str, cgroups.make(host.name, host.memory)))
+    groups = " ".join(map(str, cgroups.make(host.machine, host.memory)))
     command = ["setsid", "--fork", str(SUPERVISE), str(host.directory / "pid")]
     command += ["systemd-nspawn", "--quiet", "-D", str(host.root), "-M", host.machine]
     command += ["--register=no", "--keep-unit", f"--network-bridge={network.BRIDGE}"]
@@ -176,12 +188,12 @@ def kill(host: Record) -> None:
     pid = _supervisor(host)
     if pid:
         os.killpg(pid, signal.SIGKILL)
-    _until(lambda: not cgroups.kill(host.name), f"the processes of {host.name} do not end")
+    _until(lambda: not cgroups.kill(host.machine), f"the processes of {host.name} do not end")
     if network.exists(host.interface):
         # The kernel removes it some time after the last process; a new boot cannot wait.
         subprocess.run(["ip", "link", "delete", host.interface], capture_output=True)
     _until(lambda: not network.exists(host.interface), f"{host.interface} does not go away")
-    _until(lambda: cgroups.remove(host.name), f"the control groups of {host.name} are in use")
+    _until(lambda: cgroups.remove(host.machine), f"the control groups of {host.name} are in use")
     (host.directory / "pid").unlink(missing_ok=True)
 
 
@@ -201,8 +213,8 @@ def wipe(host: Record) -> None:
         Path(f"/run/systemd/nspawn/locks/inode-{status.st_dev}:{status.st_ino}").unlink(
             missing_ok=True
         )
-    roots = [str(path) for path in host.directory.glob("root*")]
-    subprocess.run(["rm", "-rf", "--one-file-system", *roots], check=True)
+    for disk in (host.disk, *host.disk.parent.glob(f"{host.machine}.*")):
+        pool.delete(disk)
 
 
 def remove(host: Record) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from lab import pool
 from lab.state import CACHE, LabError
 
 SUITES = ("trixie", "bookworm")
@@ -83,11 +84,14 @@ def ensure(suite: str, progress: Callable[[str], None]) -> Path:
     return path
 
 
-def unpack(archive: str, root: Path) -> None:
-    """A fresh root filesystem from the base image, whole or not at all."""
-    new = root.with_name(f"{root.name}.new")
-    subprocess.run(["rm", "-rf", "--one-file-system", str(new)], check=True)
-    new.mkdir(parents=True)
-    command = ["tar", "-x", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
-    subprocess.run([*command, "-f", archive, "-C", str(new)], check=True)
-    new.rename(root)
+def unpack(archive: str, disk: Path) -> None:
+    """A fresh disk from the base image, whole or not at all."""
+    unpacked = pool.directory() / "images" / Path(archive).stem
+    if not unpacked.exists():
+        new = unpacked.with_name(f"{unpacked.name}.new")
+        pool.create(new)
+        (new / "root").mkdir()
+        command = ["tar", "-x", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
+        subprocess.run([*command, "-f", archive, "-C", str(new / "root")], check=True)
+        new.rename(unpacked)
+    pool.copy(unpacked, disk)

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import subprocess
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -54,11 +55,17 @@ class Record:
 
     @property
     def directory(self) -> Path:
-        return STATE / "hosts" / self.name
+        return STATE / "hosts" / self.machine
+
+    @property
+    def disk(self) -> Path:
+        """What a snapshot copies."""
+        return STATE / "pool/hosts" / self.machine
 
     @property
     def root(self) -> Path:
-        return self.directory / "root"
+        """The host's root file system."""
+        return self.disk / "root"
 
     @property
     def authority(self) -> Path:
@@ -76,12 +83,21 @@ class Record:
 
 def records() -> list[Record]:
     """Every lab host of this machine, of all checkouts, in the order of their addresses."""
+    return [record for record, directory in _found() if record.directory == directory]
+
+
+def older() -> list[Record]:
+    """Hosts that an older lab, which had its directories elsewhere, booted on this machine."""
+    return [record for record, directory in _found() if record.directory != directory]
+
+
+def _found() -> list[tuple[Record, Path]]:
     found = []
     for path in STATE.glob("hosts/*/host.json"):
         data = json.loads(path.read_text())
         tuples = {key: tuple(data.get(key, ())) for key in ("addresses", "names")}
-        found.append(Record(**{**data, **tuples}))
-    return sorted(found, key=lambda record: record.number)
+        found.append((Record(**{**data, **tuples}), path.parent))
+    return sorted(found, key=lambda pair: pair[0].number)
 
 
 def forget() -> None:
@@ -91,10 +107,16 @@ def forget() -> None:
             directory.rmdir()
 
 
-def free_number(taken: Iterable[int]) -> int:
-    """The first free last part of an address; 1 is this machine, 2 to 9 are for people."""
+def free_number(name: str, taken: Iterable[int]) -> int:
+    """A free last part of an address; 1 is this machine, 2 to 9 are for people.
+
+    The same name gets the same one where that is free: several hosts know each other's addresses,
+    and a snapshot of them is good for the same addresses only.
+    """
     used = set(taken)
-    for number in range(10, 255):
+    first = zlib.crc32(name.encode()) % 245
+    for step in range(245):
+        number = 10 + (first + step) % 245
         if number not in used:
             return number
     raise LabError("All 245 addresses of the lab are taken. Remove hosts with: python -m lab down")
@@ -119,6 +141,15 @@ def locked(progress: Callable[[str], None]) -> Iterator[None]:
         except BlockingIOError:
             progress("waiting for another lab command")
             fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def alone_with(what: str) -> Iterator[None]:
+    """One process at a time on this machine makes a thing; the others wait, and find it made."""
+    with LOCK.with_suffix(".things").open("w") as file:
+        # one byte of the file a thing
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, zlib.crc32(what.encode()))
         yield
 
 
@@ -171,12 +202,17 @@ docker_base_archives = {archives!r}
 '''
 
 
+def authorities(hosts: Iterable[Record]) -> list[Path]:
+    """PEM files of what the project's hosts are told to trust."""
+    helpers = [host.authority for host in hosts if host.helper]
+    return [*sorted(CERTIFICATES.glob("*.crt")), *helpers]
+
+
 def describe(directory: Path, keys: dict[Record, str], archives: dict[str, str]) -> None:
     """Write what ssh, pyinfra and tests need to know of the project's hosts, into .lab."""
     (directory / "group_data").mkdir(exist_ok=True)
     addresses = {host.name: host.address for host in keys}
-    certificates = sorted(CERTIFICATES.glob("*.crt"))
-    certificates += [host.authority for host in keys if host.helper]
+    certificates = authorities(keys)
     write(directory / "ssh_config", ssh_config(keys, directory))
     write(directory / "known_hosts", known_hosts(keys))
     write(directory / "hosts.json", json.dumps(addresses, indent=2) + "\n")

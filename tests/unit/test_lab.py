@@ -1,5 +1,6 @@
 """The parts of the lab that need no host."""
 
+import os
 import runpy
 import subprocess
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab import acme, api, checks, image, inventory, network, state
+from lab import acme, api, checks, image, inventory, network, pool, snapshots, state
 from lab.__main__ import main
 from lab.inventory import Spec
 from lab.state import LabError, Record
@@ -32,13 +33,18 @@ def record(name: str = "hub.example.org", number: int = 10, **fields: Any) -> Re
 
 
 class TestAddresses:
-    def test_a_host_gets_the_first_free_one(self) -> None:
-        assert state.free_number([]) == 10
-        assert state.free_number([10, 12]) == 11
+    def test_a_name_gets_the_same_one_where_that_is_free(self) -> None:
+        own = state.free_number("hub.example.org", [])
+        assert state.free_number("hub.example.org", [11]) == own
+        assert state.free_number("hub.example.org", [own]) == (own - 10 + 1) % 245 + 10
 
     def test_there_are_245(self) -> None:
+        every: list[int] = []
+        for _ in range(245):
+            every.append(state.free_number("hub.example.org", every))
+        assert sorted(every) == list(range(10, 255))
         with pytest.raises(LabError, match="All 245 addresses"):
-            state.free_number(range(10, 255))
+            state.free_number("hub.example.org", every)
 
     def test_both_families_and_the_interface_follow_from_the_number(self) -> None:
         host = record(number=254)
@@ -184,6 +190,7 @@ class TestThisMachine:
         assert network.parse_nameservers(text) == ["192.0.2.53"]
 
     def test_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        state.STATE.mkdir()
         monkeypatch.setattr(checks, "DISK", 1 << 60)
         with pytest.raises(LabError, match=r"GiB of disk.*HUBSTEAD_LAB_STATE"):
             checks.check_room([Spec("a")])
@@ -200,7 +207,7 @@ class TestThisMachine:
 
 
 class TestOwnership:
-    """A name is one host on this machine, of one checkout and one inventory."""
+    """A name is one host of a checkout, of one inventory."""
 
     @pytest.fixture
     def up(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Spec], object]:
@@ -211,11 +218,6 @@ class TestOwnership:
             return api.Lab(progress=lambda line: None).up("/project/inventories/lab.py")
 
         return up
-
-    def test_up_elsewhere(self, up: Callable[[Spec], object], tmp_path: Path) -> None:
-        record(project=str(tmp_path)).save()
-        with pytest.raises(LabError, match=f"already up for another checkout, {tmp_path}"):
-            up(Spec("hub.example.org"))
 
     def test_up_for_another_inventory(self, up: Callable[[Spec], object]) -> None:
         record(project=str(api.PROJECT), inventory="/project/inventories/prod.py").save()
@@ -232,6 +234,97 @@ class TestOwnership:
         error = r"www\.example\.org is a name of two lab hosts, db\.example\.org and hub\."
         with pytest.raises(LabError, match=error):
             up(Spec("hub.example.org", names=("www.example.org",)))
+
+
+class TestSnapshots:
+    """In plain directories; tests/converge/test_lab.py has btrfs, and hosts."""
+
+    @pytest.fixture(autouse=True)
+    def _pool(self) -> None:
+        for part in ("hosts", "images", "snapshots"):
+            (pool.directory() / part).mkdir(parents=True)
+
+    @pytest.fixture
+    def project(self, tmp_path: Path) -> Path:
+        (tmp_path / "project/hubstead").mkdir(parents=True)
+        (tmp_path / "project/hubstead/role.py").write_text("one\n")
+        (tmp_path / "project/inventory.py").write_text('hub = ["hub.example.org"]\n')
+        return tmp_path / "project"
+
+    def host(self, project: Path, name: str = "hub.example.org", number: int = 10) -> Record:
+        host = record(name, number, project=str(project))
+        host.root.mkdir(parents=True)
+        (host.root / "file").write_text(f"of {name}\n")
+        return host
+
+    def key(self, project: Path, host: Record | Spec, settings: str = "") -> str:
+        return snapshots.key(project, project / "inventory.py", [host], [], settings)
+
+    def test_a_host_is_as_it_was_with_its_secrets(self, project: Path) -> None:
+        host = self.host(project)
+        secrets = snapshots.secrets(project, host.name)
+        secrets.parent.mkdir()
+        secrets.write_text("{}")
+        secrets.chmod(0o600)
+        taken = snapshots.take("deployed", "key", [host], project, "a note")
+        (host.root / "file").unlink()
+        secrets.unlink()
+        pool.delete(host.disk)
+        found = snapshots.find("deployed", "key", [host.name])
+        assert found == taken and found.note == "a note"
+        snapshots.place(found, host, project)
+        assert (host.root / "file").read_text() == "of hub.example.org\n"
+        assert (secrets.read_text(), secrets.stat().st_mode & 0o777) == ("{}", 0o600)
+
+    def test_other_secrets_are_not_overwritten(self, project: Path) -> None:
+        host = self.host(project)
+        taken = snapshots.take("deployed", "key", [host], project)
+        secrets = snapshots.secrets(project, host.name)
+        secrets.parent.mkdir()
+        secrets.write_text("of a real host")
+        with pytest.raises(LabError, match="unless a real host has them"):
+            snapshots.check_secrets(taken, project)
+
+    def test_its_key_is_what_made_it(self, project: Path) -> None:
+        host = self.host(project)
+        key = self.key(project, host)
+        assert key == self.key(project, Spec(host.name))
+        assert key != self.key(project, host, "proxy=chp")
+        assert key != self.key(project, Spec(host.name, os="bookworm"))
+        assert key != self.key(project, Spec(host.name, names=("www.example.org",)))
+        (project / "README.md").write_text("no part of a host\n")
+        assert key == self.key(project, host)
+        (project / "hubstead/role.py").write_text("two\n")
+        edited = self.key(project, host)
+        (project / "inventory.py").write_text("hub = []\n")
+        assert len({key, edited, self.key(project, host)}) == 3
+
+    def test_the_oldest_make_room(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        host = self.host(project)
+        (host.root / "file").write_bytes(bytes(1 << 20))
+        for age, name in enumerate(("new", "old", "older")):
+            taken = snapshots.take(name, "key", [host], project)
+            os.utime(taken.directory / "snapshot.json", (1000 - age, 1000 - age))
+        monkeypatch.setattr(snapshots, "LIMIT", pool.used() - (1 << 19))
+        assert [snapshot.name for snapshot in snapshots.trim()] == ["older"]
+        assert [snapshot.name for snapshot in snapshots.all()] == ["new", "old"]
+
+    def test_one_that_was_cut_while_it_was_taken_is_none(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host = self.host(project)
+        monkeypatch.setattr(snapshots, "write", lambda *arguments: None)
+        snapshots.take("deployed", "key", [host], project)
+        assert snapshots.find("deployed", "key", [host.name]) is None
+        assert snapshots.all() == []
+
+    def test_hosts_that_know_each_others_addresses_need_the_same_ones(self, project: Path) -> None:
+        hosts = [self.host(project), self.host(project, "db.example.org", 11)]
+        taken = snapshots.take("deployed", "key", hosts, project)
+        lab = api.Lab(project, progress=lambda line: None)
+        moved = [hosts[0], record("db.example.org", 12, project=str(project))]
+        with pytest.raises(LabError, match=r"^db\.example\.org would have another address"):
+            lab._place(taken, moved)
 
 
 class TestAcme:
@@ -276,13 +369,14 @@ class TestAcme:
 
 class TestCommandLine:
     @pytest.mark.parametrize(
-        "command", ["ssh", "reset", "cut", "start", "reboot", "unplug", "plug"]
+        "command", ["ssh", "reset", "cut", "start", "reboot", "restore", "unplug", "plug"]
     )
     def test_unknown_host(
         self, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(api, "check_machine", lambda: None)
-        assert main([command, "nowhere.example.org"]) == 1
+        name = ["deployed"] if command == "restore" else []
+        assert main([command, "nowhere.example.org", *name]) == 1
         assert "There is no lab host nowhere.example.org here. Up are: none." in (
             capsys.readouterr().err
         )

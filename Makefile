@@ -5,15 +5,11 @@ PYINFRA := .venv/bin/pyinfra
 apt = command -v $(1) >/dev/null || { apt-get update -q && \
       DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(2); }
 
-# lab hosts wait more than they compute: these run beside the others, in a copy of the tree, whose
-# lab has its own authorities
-BESIDE := $(addprefix tests/converge/test_,$(addsuffix .py,\
-    fronts certificates acme three_hosts nginx apache lab takeover))
-
-.PHONY: up down test lint bench docs locks
+.PHONY: up down test test-all tools lint bench docs locks
 
 up: .venv/ready ## boot the lab's hosts and deploy the service to them
 	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)
+	@$(call apt,mkfs.btrfs,btrfs-progs)
 	$(PYTHON) -m lab up $(INVENTORY)
 	$(PYINFRA) -y --group-data .lab/group_data $(INVENTORY) deploys/all.py
 	@echo "The lab's hosts (add address and name to /etc/hosts to open the service in a browser here):"
@@ -23,16 +19,19 @@ up: .venv/ready ## boot the lab's hosts and deploy the service to them
 down: .venv/ready ## remove the lab's hosts and all their traces
 	$(PYTHON) -m lab down
 
-test: lint ## everything; `.venv/bin/pytest -m "not slow"` while you work
+test: lint tools ## what a change must pass; `.venv/bin/pytest -m "not slow"` while you work
+	$(PYTHON) -m tests.lanes -m "not every"
+
+test-all: lint tools ## every combination and switch, on both Debian releases
+	$(PYTHON) -m tests.lanes
+	LAB_OS=bookworm $(PYTHON) -m tests.lanes -m slow
+
+tools: ## what the tests need of this machine
 	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)
+	@$(call apt,mkfs.btrfs,btrfs-progs)
 	@$(call apt,certutil,libnss3-tools)
 	@$(call apt,chromium,chromium)
 	@$(call apt,pg_lsclusters,postgresql)
-	rm -rf .build/beside && mkdir -p .build/beside
-	git ls-files -cmoz --exclude-standard | tar -c --null -T - | tar -xC .build/beside
-	cd .build/beside && ../../.venv/bin/python -m pytest $(BESIDE) >../beside.log 2>&1 & \
-	    $(PYTHON) -m pytest $(addprefix --ignore=,$(BESIDE)); first=$$?; \
-	    wait $$!; second=$$?; cat .build/beside.log; exit $$((first | second))
 
 lint: .venv/test ## style and types
 	.venv/bin/ruff check

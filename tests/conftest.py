@@ -1,6 +1,7 @@
-"""The deployed services, once for all the tests that use them.
+"""The deployed services, once for all the tests that use them, and what the tests took.
 
-With HUBSTEAD_KEEP set they stay up after the tests, and the next tests use the first as it is.
+A state of lab hosts that several tests begin with is a snapshot. With HUBSTEAD_KEEP set the
+snapshots stay after the tests, for the next ones.
 """
 
 from collections.abc import Iterator
@@ -8,60 +9,56 @@ from collections.abc import Iterator
 import pytest
 
 from lab import Lab
-from tests.service import INVENTORY, NAME, SECRETS, Service, Story
+from tests import timing
+from tests.service import INVENTORY, Deployed, Service, Story
 from tests.shared import Shared
-from tests.support import KEEP, PROJECT, pyinfra
+from tests.support import KEEP, PROJECT, down, pyinfra
 
-STORY = PROJECT / ".build/service-story.json"
 SHARED_INVENTORY = PROJECT / "inventories/jupyterlab_login.py"
 SHARED_HOST = "lab.example.org"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(timing.Table())
+
+
+def pytest_sessionfinish() -> None:
+    if not KEEP:
+        Lab().forget_snapshots()
+
+
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Story]]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     lab = Lab()
-    lab.up(INVENTORY)
-    try:
-        service = Service(lab, tmp_path_factory.mktemp("service"))
-        if KEEP and STORY.exists() and not service.is_bare():
-            story = Story.from_json(STORY.read_text())
-        else:
-            if not service.is_bare():
-                lab.reset(NAME)
-            story = service.story()
-            if KEEP:
-                STORY.write_text(story.as_json())
-        yield service, story
-    finally:
-        if not KEEP:
-            lab.down(INVENTORY)
-            SECRETS.unlink(missing_ok=True)
+    yield Deployed(lab, lambda: tmp_path_factory.mktemp("service"))
+    down(lab, INVENTORY)
 
 
-@pytest.fixture(scope="session")
-def service(deployed: tuple[Service, Story]) -> Service:
-    return deployed[0]
+@pytest.fixture(scope="module")
+def service(deployed: Deployed) -> Service:
+    return deployed.service()
 
 
-@pytest.fixture(scope="session")
-def story(deployed: tuple[Service, Story]) -> Story:
-    return deployed[1]
+@pytest.fixture(scope="module")
+def story(service: Service, deployed: Deployed) -> Story:
+    return deployed.story
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     """The shared JupyterLab, deployed twice from the bare host."""
     lab = Lab()
-    lab.up(SHARED_INVENTORY)
-    try:
-        shared = Shared(lab, SHARED_HOST, SHARED_HOST, tmp_path_factory.mktemp("shared"))
+
+    def deploy_twice() -> str:
+        shared = Shared(lab, SHARED_HOST, SHARED_HOST, tmp_path_factory.mktemp("first"))
         first = pyinfra(SHARED_INVENTORY, "deploys/all.py")
         assert first.status == 0, first.end
         before = shared.activations()
         second = pyinfra(SHARED_INVENTORY, "deploys/all.py")
         assert (second.status, second.changed) == (0, []), second.end
         assert shared.activations() == before
-        yield shared
-    finally:
-        if not KEEP:
-            lab.down(SHARED_INVENTORY)
+        return ""
+
+    lab.reach(SHARED_INVENTORY, "deployed twice", deploy_twice)
+    yield Shared(lab, SHARED_HOST, SHARED_HOST, tmp_path_factory.mktemp("shared"))
+    down(lab, SHARED_INVENTORY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,16 +82,52 @@ class Story:
         return cls(**values)
 
 
+class Deployed:
+    """The host that tests share, as the bare host's second deploy left it."""
+
+    def __init__(self, lab: Lab, directories: Callable[[], Path]) -> None:
+        self.lab, self._directories = lab, directories
+        self._service: Service | None = None
+        self.story: Story
+
+    def service(self) -> Service:
+        """The host, as the tests before left it, who leave it as they found it."""
+        if self._service is None:
+            self._service = self.alone()
+        return self._service
+
+    def alone(self, *settings: str) -> Service:
+        """The host for tests that change it: the next ones get it anew.
+
+        + settings: what its deploys get by --data from now on.
+        """
+        make = Service(self.lab, self._directories()).story
+        story = self.lab.reach(INVENTORY, "deployed twice", lambda: make().as_json())
+        self.story = Story.from_json(story)
+        self._service = None
+        return Service(self.lab, self._directories(), settings=settings)
+
+
 class Service:
     """The host and its people. All tests share them: leave them as you found them."""
 
     def __init__(
-        self, lab: Lab, directory: Path, inventory: Path = INVENTORY, name: str = NAME
+        self,
+        lab: Lab,
+        directory: Path,
+        inventory: Path = INVENTORY,
+        name: str = NAME,
+        settings: tuple[str, ...] = (),
     ) -> None:
         self.lab, self.inventory, self.name = lab, inventory, name
-        self.address = lab.host(name).address
+        #: what each deploy gets by --data
+        self.settings = settings
         self.directory = directory
         self._people: dict[str, HubClient] = {}
+
+    @property
+    def address(self) -> str:
+        return self.lab.host(self.name).address
 
     def sudo(self, script: str, input: str | None = None) -> str:
         """What a script prints on the host as root. It has to succeed."""
@@ -106,10 +143,16 @@ class Service:
 
     def run(self, *arguments: str) -> Run:
         """Deploy to the host; `deploys/all.py` unless the arguments say otherwise."""
-        return pyinfra(self.inventory, *(arguments or ("deploys/all.py",)))
+        data = [word for each in self.settings for word in ("--data", each)]
+        return pyinfra(self.inventory, *data, *(arguments or ("deploys/all.py",)))
 
     def dry(self, *arguments: str) -> Run:
         return dry(self.inventory, *(arguments or ("deploys/all.py",)))
+
+    def manifest(self) -> dict[str, Any]:
+        """What tests/manifest.py finds on the host."""
+        script = (PROJECT / "tests/manifest.py").read_text()
+        return dict(json.loads(self.lab.run(self.name, "sudo python3 -", input=script).stdout))
 
     def units(self) -> dict[str, str]:
         """Each of our units with its state and the moments of its activation."""
@@ -117,9 +160,6 @@ class Service:
         shown = self.sudo(f"systemctl show --timestamp=us -p {properties} {UNITS}")
         blocks = [dict(line.split("=", 1) for line in b.splitlines()) for b in shown.split("\n\n")]
         return {block.pop("Id"): repr(sorted(block.items())) for block in blocks}
-
-    def is_bare(self) -> bool:
-        return self.lab.run(self.name, "test -e /opt/hubstead", check=False).returncode != 0
 
     def story(self) -> Story:
         """Bring a bare host to a service, and tell how it went."""

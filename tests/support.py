@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab import Lab
+from tests import timing
+
 PROJECT = Path(__file__).parents[1]
-#: Whether the lab hosts of the tests of the service stay up, for the next run of the tests
+#: Whether the snapshots of lab hosts stay, for the next run of the tests
 KEEP = bool(os.environ.get("HUBSTEAD_KEEP"))
 
 
@@ -57,15 +60,16 @@ def dry(inventory: str | Path, *arguments: str) -> Run:
 
 
 def _finish(command: list[str], env: dict[str, str] | None) -> Run:
-    process = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        cwd=PROJECT,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with timing.deploy():
+        process = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            cwd=PROJECT,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     report: dict[str, Any] = json.loads(process.stdout) if process.stdout.startswith("{") else {}
     operations = (report.get("results") or {}).get("operations", [])
     return Run(
@@ -80,6 +84,14 @@ def _finish(command: list[str], env: dict[str, str] | None) -> Run:
         ],
         len(operations),
     )
+
+
+def down(lab: Lab, inventory: Path) -> None:
+    """Remove an inventory's hosts and their secrets; the snapshots of them stay."""
+    names = [host.name for host in lab.hosts() if host.inventory == str(inventory)]
+    lab.down(inventory, keep_snapshots=True)
+    for name in names:
+        (PROJECT / f".secrets/{name}.json").unlink(missing_ok=True)
 
 
 def eventually(what: str, condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -13,7 +13,6 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 from tests.browser.chromium import PATIENCE, chromium, compute, open_notebook, trusting_home
 from tests.browser.chromium import context as profile
 from tests.service import NAME, Service
-from tests.support import KEEP
 
 pytestmark = pytest.mark.slow
 
@@ -58,8 +57,6 @@ def test_a_wrong_password_shows_an_error(page: Page, tmp_path: Path) -> None:
 
 
 def test_the_first_login_ends_in_a_cell(service: Service, page: Page, tmp_path: Path) -> None:
-    if KEEP:
-        service.sudo("hub-users passwd admin --generate")
     given = service.sudo("hub-users initial-password admin").strip()
     own = "a password of my own"
 

@@ -6,7 +6,7 @@ import pytest
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.support import KEEP, PROJECT
+from tests.support import PROJECT, down
 
 HELPER = PROJECT / "tests/inventories/acme_helper.py"
 
@@ -16,7 +16,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     lab = Lab()
     lab.up(request.module.INVENTORY)
     yield lab
-    lab.down(request.module.INVENTORY)
+    down(lab, request.module.INVENTORY)
 
 
 @pytest.fixture(scope="module")
@@ -25,5 +25,4 @@ def acme() -> Iterator[Pebble]:
     lab = Lab()
     lab.up(HELPER)
     yield Pebble(lab, "acme.example.net")
-    if not KEEP:
-        lab.down(HELPER)
+    down(lab, HELPER)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from lab import Lab
 from tests.hub_client import HubClient, Kernel, patiently
-from tests.service import PASSWORD, Service
-from tests.support import PROJECT, eventually
+from tests.service import PASSWORD, Deployed, Service
+from tests.support import eventually
 
 pytestmark = pytest.mark.slow
 
-INVENTORY = PROJECT / "tests/inventories/chp.py"
-NAME = "chp.example.org"
 UNIT = "configurable-http-proxy"
 CURL = "curl -s --noproxy '*' --max-time 20 -o /dev/null -w '%{http_code} %{redirect_url}'"
 
@@ -31,13 +26,11 @@ getent passwd chp || true
 
 
 @pytest.fixture(scope="module")
-def service(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A host of the module's own, with the service on it."""
-    service = Service(lab, tmp_path_factory.mktemp("chp"), INVENTORY, NAME)
-    first = service.run()
-    assert first.status == 0, first.end
-    yield service
-    (PROJECT / f".secrets/{NAME}.json").unlink(missing_ok=True)
+def service(deployed: Deployed) -> Service:
+    service = deployed.alone("proxy=chp")
+    switched = service.run()
+    assert switched.status == 0, switched.end
+    return service
 
 
 def check_same(kernel: Kernel) -> None:
@@ -52,11 +45,6 @@ def served(service: Service) -> dict[str, Any]:
             certificate = wrapped.getpeercert()
     assert certificate
     return certificate
-
-
-def manifest(service: Service) -> dict[str, Any]:
-    script = (PROJECT / "tests/manifest.py").read_text()
-    return dict(json.loads(service.lab.run(service.name, "sudo python3 -", input=script).stdout))
 
 
 def test_the_api_is_private_and_wants_its_token(service: Service) -> None:
@@ -164,7 +152,7 @@ def test_odd_names_and_paths_pass(service: Service) -> None:
 
 
 def test_switching_the_proxy_keeps_servers_and_leaves_nothing(service: Service) -> None:
-    before = manifest(service)
+    before = service.manifest()
     with service.person("alice").kernel() as kernel:
         kernel.run("memory = 'kept'")
         run = service.run("--data", "proxy=traefik", "deploys/all.py")
@@ -179,6 +167,6 @@ def test_switching_the_proxy_keeps_servers_and_leaves_nothing(service: Service) 
         assert run.status == 0, run.end
         patiently(kernel.connect)
         check_same(kernel)
-    assert manifest(service) == before
+    assert service.manifest() == before
     run = service.run()
     assert (run.status, run.changed) == (0, []), run.end

@@ -1,4 +1,7 @@
-"""A deploy that is cut anywhere is finished by the next one, and nothing of a person's is lost."""
+"""A deploy that is cut anywhere is finished by the next one, and nothing of a person's is lost.
+
+On Debian 12, with its own Python, PostgreSQL and Docker, where a person works first.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab import Lab
-from tests.support import PROJECT, command, pyinfra
+from tests.service import Service
+from tests.support import PROJECT, command, down, pyinfra
 
 pytestmark = pytest.mark.slow
 
@@ -23,11 +26,6 @@ INVENTORY = PROJECT / "tests/inventories/cut.py"
 HOST = "cut.example.org"
 #: When runs are cut. Each goes on from where the last one was cut, so they reach all of it.
 MOMENTS = random.Random()
-
-
-def manifest(lab: Lab) -> dict[str, Any]:
-    script = (PROJECT / "tests/manifest.py").read_text()
-    return dict(json.loads(lab.run(HOST, "sudo python3 -", input=script).stdout))
 
 
 def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
@@ -57,23 +55,50 @@ def cut_deploy(lab: Lab, seconds: float, power: bool, *arguments: str) -> None:
         lab.cut(HOST)
 
 
-def test_cut_deploys_end_in_the_state_of_an_uncut_one(lab: Lab, tmp_path: Path) -> None:
-    uncut = pyinfra(INVENTORY, "deploys/all.py")
-    assert uncut.status == 0, uncut.output
-    wanted = manifest(lab)
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    lab = Lab()
+    yield Service(lab, tmp_path_factory.mktemp("cut"), INVENTORY, HOST)
+    down(lab, INVENTORY)
 
-    lab.reset(HOST)
+
+@pytest.fixture(scope="module")
+def uncut(service: Service) -> dict[str, Any]:
+    """What deploys make of the host that nobody cuts."""
+
+    def deploy_twice() -> str:
+        first, second = service.run(), service.run()
+        assert first.status == 0, first.end
+        assert second.operations > 50
+        assert (second.status, second.changed) == (0, []), second.end
+        return json.dumps(service.manifest())
+
+    return dict(json.loads(service.lab.reach(INVENTORY, "deployed twice", deploy_twice)))
+
+
+def test_a_person_works_before_and_after_a_reboot(service: Service, uncut: dict[str, Any]) -> None:
+    service.check_works()
+    service.lab.reboot(HOST)
+    service.check_works()
+    assert service.run().changed == []
+
+
+def test_cut_deploys_end_in_the_state_of_an_uncut_one(
+    service: Service, uncut: dict[str, Any]
+) -> None:
+    service.lab.reset(HOST)
     for number in range(6):
         moment = MOMENTS.uniform(2, 22)
         print(f"cut {number + 1} after {moment:.1f} s")
-        cut_deploy(lab, moment, power=number == 3)
-    finished = pyinfra(INVENTORY, "deploys/all.py")
+        cut_deploy(service.lab, moment, power=number == 3)
+    finished = service.run()
     assert finished.status == 0, finished.output
-    assert list(differences(wanted, manifest(lab))) == []
-    assert pyinfra(INVENTORY, "deploys/all.py").changed == []
+    assert list(differences(uncut, service.manifest())) == []
+    assert service.run().changed == []
 
 
-def test_cut_changes_lose_nothing_of_a_person(lab: Lab) -> None:
+def test_cut_changes_lose_nothing_of_a_person(service: Service) -> None:
+    lab = service.lab
     volume = "/var/lib/docker/volumes/hubstead-user-carol/_data"
     lab.run(HOST, "sudo hub-users add carol --password-stdin", input="a long enough password\n")
     lab.run(HOST, f"sudo mkdir -p {volume} && echo kept | sudo tee {volume}/work.ipynb")

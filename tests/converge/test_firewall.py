@@ -16,7 +16,7 @@ import pytest
 
 from lab import Lab, image
 from tests.network import LISTEN, NOTE_ARRIVALS, PROBE, Target
-from tests.support import PROJECT, pyinfra
+from tests.support import PROJECT, down, pyinfra
 
 pytestmark = pytest.mark.slow
 
@@ -101,8 +101,8 @@ def site() -> Iterator[Site]:
     for name in (HUB, DB, OUTSIDE):
         site.listen(name)
     yield site
-    lab.down(INVENTORY)
-    lab.down(INTERNET)
+    down(lab, INVENTORY)
+    down(lab, INTERNET)
 
 
 def deploy(*data: str) -> list[str]:

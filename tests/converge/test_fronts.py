@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,11 @@ from tests.browser.chromium import (
 )
 from tests.converge.test_cut import differences
 from tests.hub_client import Site, patiently
-from tests.service import PASSWORD, Service
-from tests.support import PROJECT, Run, eventually
+from tests.service import NAME, PASSWORD, Deployed, Service
+from tests.support import Run, eventually
 
 pytestmark = pytest.mark.slow
 
-INVENTORY = PROJECT / "tests/inventories/fronts.py"
-NAME = "fronts.example.org"
 HELPER = "acme.example.net"
 FRONTS = {
     "traefik": (),
@@ -49,8 +46,6 @@ COMBINATIONS = {
     "chp behind nginx": ("proxy=chp", "edge=nginx"),
     "traefik behind apache": ("edge=apache",),
 }
-#: Whether each switch between two combinations is tried, and each fresh deploy: an hour
-ALL = bool(os.environ.get("HUBSTEAD_ALL_SWITCHES"))
 
 
 class Fronts(Service):
@@ -68,10 +63,6 @@ class Fronts(Service):
         arguments = [word for each in settings for word in ("--data", each)]
         return self.run(*arguments, "deploys/all.py")
 
-    def manifest(self) -> dict[str, Any]:
-        script = (PROJECT / "tests/manifest.py").read_text()
-        return dict(json.loads(self.lab.run(NAME, "sudo python3 -", input=script).stdout))
-
     def serial(self) -> str:
         """Of the certificate that a visitor is shown; empty where none is, for a moment."""
         ask = f"openssl s_client -connect {NAME}:443 -servername {NAME} </dev/null 2>/dev/null"
@@ -79,23 +70,25 @@ class Fronts(Service):
 
 
 @pytest.fixture(scope="module")
-def service(acme: Pebble, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronts]:
-    service = Fronts(lab, tmp_path_factory.mktemp("fronts"), INVENTORY, NAME)
-    yield service
-    (PROJECT / f".secrets/{NAME}.json").unlink(missing_ok=True)
+def service(acme: Pebble, deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Fronts:
+    """The host that all tests share, which trusts the ACME server besides."""
+    lab = deployed.alone().lab
+    service = Fronts(lab, tmp_path_factory.mktemp("fronts"))
+    trusting = service.switch(())
+    assert trusting.status == 0, trusting.end
+    return service
 
 
 @pytest.fixture(scope="module")
 def fresh(service: Fronts) -> dict[str, Any]:
-    """What the first deploy makes of the bare host."""
-    first = service.switch(())
-    assert first.status == 0, first.end
+    """What the deploys of a bare host made of it."""
     return service.manifest()
 
 
 @pytest.fixture(scope="module")
-def testssl(acme: Pebble, lab: Lab) -> Callable[[str], dict[str, str]]:
+def testssl(acme: Pebble) -> Callable[[str], dict[str, str]]:
     """Rates the service as a visitor on the helper host sees it."""
+    lab = Lab()
     install = "sudo apt-get install -qy --no-install-recommends testssl.sh bsdextrautils"
     lab.run(HELPER, install)
 
@@ -163,10 +156,8 @@ def test_its_tls_is_rated_a(front: str, service: Fronts, testssl: Any) -> None:
     assert "365 days" in found["HSTS_time"]
 
 
-def _tour() -> list[str]:
-    """The combinations in an order that ends where it began."""
-    if not ALL:
-        return [*COMBINATIONS, "traefik"]
+def _whole_tour() -> list[str]:
+    """Each switch between two combinations, in an order that ends where it began."""
     edges = set(itertools.permutations(COMBINATIONS, 2))
     stack, tour = ["traefik"], []
     while stack:
@@ -179,15 +170,22 @@ def _tour() -> list[str]:
     return tour[::-1]
 
 
+@pytest.mark.parametrize(
+    "tour",
+    [
+        pytest.param([*COMBINATIONS, "traefik"], id="round"),
+        pytest.param(_whole_tour(), id="whole", marks=pytest.mark.every),
+    ],
+)
 def test_a_switch_equals_a_fresh_deploy_and_keeps_kernels(
-    service: Fronts, fresh: dict[str, Any]
+    service: Fronts, fresh: dict[str, Any], tour: list[str]
 ) -> None:
     """The last one is compared with the first deploy of the host, others with their like."""
     service.root = ""
     known = {"traefik": fresh}
     with service.person("ada").kernel() as kernel:
         kernel.run("memory = 'kept'")
-        for name in _tour():
+        for name in tour:
             print(f"switch to {name}")
             run = service.switch(COMBINATIONS[name])
             assert run.status == 0, run.end
@@ -219,14 +217,13 @@ def _fresh_client(site: Site) -> httpx.Client:
     )
 
 
-if ALL:
-
-    @pytest.mark.parametrize("name", COMBINATIONS)
-    def test_each_combination_from_a_bare_host(service: Fronts, name: str) -> None:
-        switched = service.switch(COMBINATIONS[name])
-        assert switched.status == 0, switched.end
-        before = _settled(service.manifest())
-        service.lab.reset(NAME)
-        fresh = service.switch(COMBINATIONS[name])
-        assert fresh.status == 0, fresh.end
-        assert list(differences(_settled(service.manifest()), before)) == []
+@pytest.mark.every
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_each_combination_from_a_bare_host(service: Fronts, name: str) -> None:
+    switched = service.switch(COMBINATIONS[name])
+    assert switched.status == 0, switched.end
+    before = _settled(service.manifest())
+    service.lab.reset(NAME)
+    fresh = service.switch(COMBINATIONS[name])
+    assert fresh.status == 0, fresh.end
+    assert list(differences(_settled(service.manifest()), before)) == []

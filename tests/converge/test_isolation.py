@@ -13,7 +13,7 @@ import pytest
 
 from tests.network import LISTEN, NOTE_ARRIVALS, PROBE, Target, reach
 from tests.service import NAME, PASSWORD, Service
-from tests.support import KEEP, PROJECT
+from tests.support import PROJECT, down
 
 pytestmark = pytest.mark.slow
 
@@ -53,8 +53,7 @@ class Outside:
 def outside(service: Service) -> Iterator[Outside]:
     service.lab.up(INTERNET)
     yield Outside(service)
-    if not KEEP:
-        service.lab.down(INTERNET)
+    down(service.lab, INTERNET)
 
 
 def test_a_users_server_reaches_the_hub_and_the_proxy_and_nothing_else(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
-from tests.support import PROJECT
+from tests.support import PROJECT, down
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +68,7 @@ def lab() -> Iterator[Lab]:
     lab.up(INVENTORY)
     subprocess.run([*lab.ssh_command(), HOST, PREPARE], input=archive(lab), check=True)
     yield lab
-    lab.down(INVENTORY)
+    down(lab, INVENTORY)
 
 
 def test_a_bare_host_deploys_itself_twice(lab: Lab) -> None:

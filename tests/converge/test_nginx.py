@@ -66,7 +66,6 @@ def bare(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     assert run.status == 0, run.end
     host.begin("/etc/hubstead/tls")
     yield host
-    (PROJECT / f".secrets/{NAME}.json").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")

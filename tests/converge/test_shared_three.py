@@ -15,7 +15,7 @@ from lab import Lab
 from tests.shared import Shared
 from tests.support import PROJECT, command, eventually, pyinfra
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every]
 
 INVENTORY = PROJECT / "tests/inventories/shared_three.py"
 EDGE, HUB, DB = "edge.example.edu", "hub.example.edu", "db.example.edu"
@@ -42,7 +42,6 @@ def shared(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Share
     finished = pyinfra(INVENTORY, "deploys/all.py")
     assert finished.status == 0, finished.end
     yield Shared(lab, HUB, EDGE, tmp_path_factory.mktemp("shared"))
-    (PROJECT / f".secrets/{HUB}.json").unlink(missing_ok=True)
 
 
 def test_a_second_run_changes_nothing(shared: Shared) -> None:

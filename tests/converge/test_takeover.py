@@ -43,7 +43,6 @@ def shared(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Share
     finished = pyinfra(INVENTORY, "deploys/all.py")
     assert finished.status == 0, finished.end
     yield shared
-    (PROJECT / f".secrets/{HOST}.json").unlink(missing_ok=True)
 
 
 def test_a_second_run_changes_nothing(shared: Shared) -> None:

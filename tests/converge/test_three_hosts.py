@@ -22,7 +22,7 @@ from lab.acme import Pebble
 from tests.hub_client import HubClient, Kernel, Site, patiently
 from tests.network import PROBE, SCAN, Target, reach
 from tests.service import PASSWORD
-from tests.support import KEEP, PROJECT, Run, dry, eventually, pyinfra
+from tests.support import PROJECT, Run, down, dry, eventually, pyinfra
 
 pytestmark = pytest.mark.slow
 
@@ -124,12 +124,10 @@ def deploy(acme: Pebble, *arguments: str) -> Run:
 def three(acme: Pebble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
     lab = Lab()
     lab.up(INVENTORY)
-    deploys = []
-    if not KEEP or lab.run(HUB, "test -e /opt/hubstead", check=False).returncode:
-        plan = dry(INVENTORY, "deploys/all.py")
-        assert plan.status == 0, plan.end
-        deploys = [deploy(acme), deploy(acme)]
-        assert deploys[0].status == 0, deploys[0].end
+    plan = dry(INVENTORY, "deploys/all.py")
+    assert plan.status == 0, plan.end
+    deploys = [deploy(acme), deploy(acme)]
+    assert deploys[0].status == 0, deploys[0].end
     ca = tmp_path_factory.mktemp("three") / "ca.pem"
     ca.write_text(acme.root())
     three = Three(lab, HubClient(Site(EDGE, lab.host(EDGE).address, ca), "alice"), deploys)
@@ -138,9 +136,7 @@ def three(acme: Pebble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Th
     three.alice.take_token()
     three.alice.start_server()
     yield three
-    if not KEEP:
-        lab.down(INVENTORY)
-        SECRETS.unlink(missing_ok=True)
+    down(lab, INVENTORY)
 
 
 @pytest.fixture

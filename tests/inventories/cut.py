@@ -1,3 +1,5 @@
-"""The host whose deploys are cut."""
+"""The host whose deploys are cut: Debian 12, unless LAB_OS says otherwise."""
 
-hub = ["cut.example.org"]
+import os
+
+hub = [("cut.example.org", {"lab_os": os.environ.get("LAB_OS", "bookworm")})]

@@ -2,4 +2,6 @@
 
 import os
 
-hub = [("service.example.org", {"lab_os": os.environ.get("LAB_OS", "trixie")})]
+_data = {"lab_os": os.environ.get("LAB_OS", "trixie"), "lab_names": ["www.service.example.org"]}
+
+hub = [("service.example.org", _data)]

@@ -13,7 +13,7 @@ import testinfra
 from testinfra.host import Host
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Host:
     """Takes the place of testinfra's own fixture, whose options it uses."""
     options = request.config.option
@@ -29,4 +29,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "host" in metafunc.fixturenames:
         named = bool(metafunc.config.option.hosts)
         services = ["named"] if named else metafunc.module.SERVICES
-        metafunc.parametrize("host", services, indirect=True, scope="session")
+        metafunc.parametrize("host", services, indirect=True, scope="module")

@@ -1,3 +1,0 @@
-"""The service on Debian 12."""
-
-hub = [("bookworm.example.org", {"lab_os": "bookworm"})]

@@ -1,0 +1,147 @@
+"""Run the tests in lanes, side by side: `python -m tests.lanes [ARGUMENT OF PYTEST …]`.
+
+Lab hosts wait more than they compute. Each lane takes the next group of modules when it is done
+with one, in a copy of the tree of its own, whose lab hosts may have the same names as another's.
+What one group made a snapshot of, another begins with. Without arguments: all tests.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab import Lab, network, state
+from tests import timing
+
+PROJECT = Path(__file__).parents[1]
+LANES = int(os.environ.get("HUBSTEAD_LANES", "3"))
+#: In the order in which they begin: first those that others need, then the long ones. What is not
+#: listed is a group of its own.
+GROUPS = (
+    ("converge/test_service.py", "converge/test_secrecy.py", "converge/test_drift.py"),
+    ("converge/test_three_hosts.py",),
+    ("converge/test_cut.py",),
+    ("browser/test_shared_lab.py", "verify"),
+    ("converge/test_fronts.py",),
+    ("converge/test_certificates.py", "converge/test_acme.py"),
+    ("converge/test_resilience.py", "converge/test_limits.py", "converge/test_isolation.py",
+     "browser/test_browser.py", "converge/test_chp.py"),
+    ("converge/test_local.py",),
+    ("converge/test_nginx.py",),
+    ("converge/test_apache.py",),
+    ("converge/test_takeover.py",),
+    ("converge/test_shared_three.py",),
+    ("converge/test_firewall.py",),
+    ("converge/test_lab.py",),
+)  # fmt: skip
+#: pytest's own: no test was selected
+NOTHING = 5
+
+
+@dataclass
+class Outcome:
+    """How the groups ended."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    times: list[Path] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def groups() -> list[tuple[str, ...]]:
+    """Arguments of pytest that select each test once."""
+    listed = [tuple(f"tests/{module}" for module in group) for group in GROUPS]
+    rest = [f"--ignore={module}" for group in listed for module in group]
+    return [*listed, ("tests", *rest)]
+
+
+def lane(number: int, todo: queue.Queue[tuple[str, ...]], outcome: Outcome) -> None:
+    """Take groups until there is none."""
+    tree = copy(number)
+    while True:
+        try:
+            group = todo.get_nowait()
+        except queue.Empty:
+            return
+        times = tree / f".build/times-{len(outcome.times)}-{number}.json"
+        outcome.times.append(times)
+        begun = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", *sys.argv[1:], *group],
+            cwd=tree,
+            env={**os.environ, "HUBSTEAD_KEEP": "1", timing.FILE: str(times)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        title = " ".join(word for word in group if not word.startswith("--"))
+        output = done.stdout if done.returncode not in (0, NOTHING) else done.stdout[-300:]
+        minutes, seconds = divmod(int(time.monotonic() - begun), 60)
+        print(f"=== {title}: {minutes}:{seconds:02}\n{output}", flush=True)
+        last = done.stdout.strip().rpartition("\n")[2]
+        for count, what in re.findall(r"(\d+) (passed|failed|error|skipped)", last):
+            outcome.counts[what] += int(count)
+        if done.returncode not in (0, NOTHING):
+            outcome.failed.append(title)
+
+
+def copy(number: int) -> Path:
+    """The tree for a lane: what git knows of it, and what it does not ignore."""
+    tree = PROJECT / f".build/lane-{number}"
+    script = (
+        'rm -rf "$1" && mkdir -p "$1/.build" &&'
+        " git ls-files -cmoz --exclude-standard | tar -c --null --ignore-failed-read -T - |"
+        ' tar -xC "$1" && cd "$1" && git init -q && git add -A'
+    )
+    subprocess.run(["sh", "-euc", script, "sh", str(tree)], cwd=PROJECT, check=True)
+    return tree
+
+
+def traces() -> list[str]:
+    """What the lab left on this machine, unless somebody's hosts are up."""
+    if state.records():
+        return []
+    commands = ("ps -eo comm", "ip -o link", "iptables-save", "losetup -a", "ip rule")
+    places = {command: subprocess.getoutput(command) for command in commands}
+    places["mounts"] = Path("/proc/self/mounts").read_text()
+    places["files"] = str(state.STATE) if state.STATE.exists() else ""
+    signs = ("systemd-nspawn", "hubstead", network.TABLE)
+    return [
+        f"a trace of the lab in {place}"
+        for place, text in places.items()
+        if any(sign in text for sign in signs)
+    ]
+
+
+def main() -> int:
+    todo: queue.Queue[tuple[str, ...]] = queue.Queue()
+    for group in groups():
+        todo.put(group)
+    outcome = Outcome()
+    lanes = [threading.Thread(target=lane, args=(number, todo, outcome)) for number in range(LANES)]
+    for thread in lanes:
+        thread.start()
+    for thread in lanes:
+        thread.join()
+    if not os.environ.get("HUBSTEAD_KEEP"):
+        Lab().forget_snapshots()
+        outcome.failed += traces()
+    print("\n".join(timing.table(timing.read(path) for path in outcome.times if path.exists())))
+    for title in outcome.failed:
+        print(f"failed: {title}")
+    bad = outcome.counts["failed"] + outcome.counts["error"]
+    print(f"{outcome.counts['passed']} passed, {bad} failed, {outcome.counts['skipped']} skipped")
+    return 1 if outcome.failed or not outcome.counts["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
 from pyinfra.context import host
+from pyinfra.facts.server import Which
 
 COMMAND = "/usr/local/bin/hub-users"
 
@@ -38,15 +39,11 @@ class Changes(FactBase[list[str]]):
             raise FactProcessError(f"unreadable output of hub-users: {error}") from error
 
 
-def _apply(arguments: list[str]) -> Generator[StringCommand]:
-    if host.get_fact(Changes, arguments):
-        yield StringCommand(COMMAND, *[QuoteString(argument) for argument in arguments])
-
-
 @operation()
 def migrated() -> Generator[StringCommand]:
     """Ensure the table, its function and its access rights."""
-    yield from _apply(["migrate"])
+    if host.get_fact(Changes, ["migrate"]):
+        yield StringCommand(COMMAND, "migrate")
 
 
 @operation()
@@ -55,5 +52,13 @@ def declared(people: list[dict[str, Any]]) -> Generator[StringCommand]:
 
     + people: dictionaries with `username`, `admin` and `enabled`. Whoever was declared and no
       longer is gets disabled; a new one gets a one-time password.
+
+    The people travel on standard input: an argument has 128 KiB (MAX_ARG_STRLEN, execve(2)), and
+    2,100 of them need that.
     """
-    yield from _apply(["declare", "--json", json.dumps(people, sort_keys=True)])
+    arguments = ["declare", "--json", "-"]
+    text = json.dumps(people, sort_keys=True)
+    # where there is no command yet, the shell would hang up on whoever writes to it
+    if host.get_fact(Which, COMMAND) and not host.get_fact(Changes, arguments, _stdin=text):
+        return
+    yield StringCommand(COMMAND, *arguments, _stdin=text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -56,8 +57,8 @@ class UserdbSettings(Settings):
     )
 
     def check(self) -> None:
-        names = [person.username for person in self.hub_users]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        names = Counter(person.username for person in self.hub_users)
+        for name in sorted(name for name, number in names.items() if number > 1):
             raise ValueError(f"`hub_users` names {name!r} more than once")
         if not any(person.admin and person.enabled for person in self.hub_users):
             raise ValueError(

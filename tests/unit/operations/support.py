@@ -43,7 +43,7 @@ class ScriptedHost:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
 
-    def get_fact(self, fact: type[FactBase[Any]], *arguments: Any) -> Any:
+    def get_fact(self, fact: type[FactBase[Any]], *arguments: Any, _stdin: str = "") -> Any:
         fact().command(*arguments)  # as pyinfra does: wrong arguments are an error
         return self.facts[fact]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import subprocess
 from typing import Any
 
 import pytest
 from pyinfra.api import FactBase, FactProcessError
+from pyinfra.facts.server import Which
 
 from hubstead.operations import certificates, checks, internal_ca, units, users_table
 from hubstead.operations.accounts import Account, AccountState, parse_account, system_user
@@ -47,7 +46,11 @@ RUNNING = UnitState(loaded=True, active=True, enabled=True, started=100, changed
         ),
         (internal_ca.issued, {internal_ca.CertificateIsValid: True}, {}),
         (users_table.migrated, {users_table.Changes: []}, {}),
-        (users_table.declared, {users_table.Changes: []}, {"people": [{"username": "ada"}]}),
+        (
+            users_table.declared,
+            {users_table.Changes: [], Which: users_table.COMMAND},
+            {"people": [{"username": "ada"}]},
+        ),
     ],
 )  # fmt: skip
 def test_what_is_settled_is_left_alone(
@@ -163,12 +166,10 @@ def test_a_talkative_shell_is_named() -> None:
 def test_people_are_declared_in_one_canonical_way() -> None:
     """So that the question whether they changed is asked in the same words in every run."""
     people = [{"username": "o'hara", "admin": False, "enabled": True}]
-    (line,) = lines(users_table.declared, {users_table.Changes: ["create"]}, people=people)
-    words = subprocess.run(
-        ["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert words[:3] == ["/usr/local/bin/hub-users", "declare", "--json"]
-    assert json.loads(words[3]) == people
+    facts = {users_table.Changes: ["create"], Which: users_table.COMMAND}
+    (command,) = commands(users_table.declared, facts, people=people)
+    assert command.line == "/usr/local/bin/hub-users declare --json -"
+    assert command.stdin == '[{"admin": false, "enabled": true, "username": "o\'hara"}]'
 
 
 @pytest.mark.parametrize(("script", "passes"), [("true", True), ("echo no; false", False)])

@@ -1,9 +1,14 @@
 """The users that a deployment's settings declare."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
+from pyinfra.facts.server import Which
+
+from hubstead.operations import users_table
+from tests.unit.operations.support import Command, commands
 
 ADA: dict[str, Any] = {"username": "ada", "admin": True, "enabled": True}
 BOB: dict[str, Any] = {"username": "bob"}
@@ -130,3 +135,30 @@ def test_a_run_that_dies_leaves_no_half(hub_users: Any, monkeypatch: pytest.Monk
     assert _changes(hub_users, ADA, BOB) == ["create ada", "create bob"]
     assert len((hub_users.initial / "ada").read_text().split()) == 1
     assert hub_users.ok("initial-password", "ada") == (hub_users.initial / "ada").read_text()
+
+
+def test_a_university_is_declared(hub_users: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the people were an argument, which has 128 KiB: 2,100 of them were too many."""
+    script = hub_users.directory / "hub-users"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m hubstead_userdb "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(users_table, "COMMAND", str(script))
+    for name, value in hub_users.environment.items():
+        monkeypatch.setenv(name, value)
+    names = [f"a.rather-long-name.{number}@students.example.org" for number in range(5000)]
+    people = [{"username": name, "admin": name == names[0], "enabled": True} for name in names]
+
+    # all but three are there: to make 5,000 takes half a minute
+    with hub_users.owner() as owner, owner.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO users (username, password_hash, declared) VALUES (%s, %s, true)",
+            [(name, f"$2b$04${'a' * 53}") for name in names[3:]],
+        )
+
+    facts = {Which: str(script), users_table.Changes: ["unknown yet"]}
+    (command,) = commands(users_table.declared, facts, people=people)
+    asked = Command(f"{command.line} --check", command.stdin)
+    assert users_table.parse_changes(asked.run()) == [f"create {name}" for name in names[:3]]
+    command.run()
+    assert users_table.parse_changes(asked.run()) == []
+    assert len(_rows(hub_users)) == 5000

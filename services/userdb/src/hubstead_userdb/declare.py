@@ -1,6 +1,7 @@
 """The users that a deployment's settings declare, and bringing the table to them."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +48,8 @@ def parse(text: str) -> list[Declared]:
     if not isinstance(entries, list):
         raise RefusedError("the declaration is not a JSON list")
     declared = [_parse_entry(entry) for entry in entries]
-    names = [user.username for user in declared]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    names = Counter(user.username for user in declared)
+    twice = sorted(name for name, number in names.items() if number > 1)
     if twice:
         raise RefusedError(f"declared twice: {', '.join(twice)}")
     if not any(user.admin and user.enabled for user in declared):

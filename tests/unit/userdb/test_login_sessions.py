@@ -168,6 +168,9 @@ def test_a_deployment_without_the_login_migrates_and_gets_it_later(bare: Any) ->
             assert bare.ok("migrate") == '{"changes": []}\n'
         finally:
             superuser.execute("ALTER ROLE parked RENAME TO userdb_login")
+        # as the deploy does for the databases to which it may connect, and for no other
+        assert bare.ok("migrate") == '{"changes": []}\n'
+        superuser.execute("GRANT CONNECT ON DATABASE userdb TO userdb_login")
     assert bare.ok("migrate") == '{"changes": ["grant userdb_login its rights"]}\n'
 
 

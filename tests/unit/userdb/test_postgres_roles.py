@@ -18,7 +18,7 @@ from hubstead.operations.postgres import (
 )
 from tests.unit.operations.support import commands
 
-from .support import Cluster
+from .support import Cluster, HubUsers
 
 NAMES = ("op_owner", "op_reader", "op_stranger")
 
@@ -99,3 +99,35 @@ def test_only_the_named_connect_to_a_database(cluster: Cluster) -> None:
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
         psycopg.connect(cluster.dsn("op_stranger", "pencil", "op_data"))
     psycopg.connect(cluster.dsn("op_reader", "pencil", "op_data")).close()
+
+
+@pytest.mark.parametrize("attributes", ["NOSUPERUSER", "SUPERUSER"])
+def test_a_login_of_earlier_days_is_shut_out_for_good(
+    cluster: Cluster, bare: HubUsers, attributes: str
+) -> None:
+    """Once the role of PostgreSQL took its right to connect in every run, and hub-users gave it."""
+
+    def run(*readers: str) -> tuple[int, str]:
+        """What the roles do in a run: statements, and the words of hub-users."""
+        arguments = {"database": "userdb", "owner": "userdb_owner", "connect": readers}
+        return converge(cluster, database, **arguments), bare.ok("migrate")
+
+    settled = (0, '{"changes": []}\n')
+    with cluster.superuser("postgres") as connection:
+        # what a login is to do, the deploy says where one is wanted
+        connection.execute(f"ALTER ROLE userdb_login {attributes}")
+    try:
+        run("userdb_reader", "userdb_login")
+        statements, words = run("userdb_reader")
+        assert (statements, words) == (1, settled[1])
+        assert run("userdb_reader") == settled
+    finally:
+        with cluster.superuser("postgres") as connection:
+            connection.execute("ALTER ROLE userdb_login NOSUPERUSER")
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        bare.login()
+
+    run("userdb_reader", "userdb_login")
+    assert run("userdb_reader", "userdb_login") == settled
+    with bare.login() as login:
+        assert login.execute("SELECT count(*) FROM users").fetchone() == (0,)

@@ -8,7 +8,8 @@ from hubstead_userdb.names import USERNAME_PATTERN
 from hubstead_userdb.passwords import HASH_PATTERN
 
 READER = "userdb_reader"
-#: The role of JupyterLab's login; a deployment without that login has no such role.
+#: The role of JupyterLab's login. A deployment without that login has no such role, or a database
+#: server that served one with it: the role may not connect there.
 LOGIN = "userdb_login"
 VERSION = 2
 
@@ -153,6 +154,14 @@ _GRANTS = sql.SQL(
     """
 )
 
+# Whether the deploy, or nobody yet, decided that a role may connect. Not what it could do: one that
+# was left over may even be a superuser.
+_ADMITTED = """
+    SELECT grantee FROM pg_roles, pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
+    WHERE rolname = %s AND datname = current_database()
+        AND privilege_type = 'CONNECT' AND grantee IN (0, pg_roles.oid)
+"""
+
 _RIGHTS = """
     SELECT has_table_privilege(rolname, 'public.users', 'SELECT')
         AND NOT has_table_privilege(
@@ -208,12 +217,20 @@ def missing(connection: psycopg.Connection) -> list[str]:
     if found < VERSION:
         return [f"update the users table from schema version {found} to {VERSION}"]
     return [
-        f"grant {role} its rights" for role in _FUNCTIONS if not _has_its_rights(connection, role)
+        f"grant {role} its rights"
+        for role in _wanted(connection)
+        if not _has_its_rights(connection, role)
     ]
 
 
+def _wanted(connection: psycopg.Connection) -> list[str]:
+    """The roles that have rights here: the reader, and the login where the deploy admits it."""
+    admitted = connection.execute(_ADMITTED, [LOGIN]).fetchone() is not None
+    return [READER, LOGIN] if admitted else [READER]
+
+
 def _has_its_rights(connection: psycopg.Connection, role: str) -> bool:
-    """Whether the role's rights are the wanted ones; True where a login is not wanted at all."""
+    """Whether the role is there, and its rights are the wanted ones."""
     row = connection.execute(
         _RIGHTS,
         {
@@ -222,7 +239,7 @@ def _has_its_rights(connection: psycopg.Connection, role: str) -> bool:
             "every_function": list(_EVERY_FUNCTION),
         },
     ).fetchone()
-    return role == LOGIN if row is None else bool(row[0])
+    return row is not None and bool(row[0])
 
 
 def migrate(connection: psycopg.Connection) -> list[str]:
@@ -259,13 +276,10 @@ def install(connection: psycopg.Connection) -> None:
         """,
         [VERSION],
     )
-    rows = connection.execute(
-        "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", [list(_FUNCTIONS)]
-    )
-    present = {row[0] for row in rows}
-    if READER not in present:
+    reader = connection.execute("SELECT oid FROM pg_roles WHERE rolname = %s", [READER]).fetchone()
+    if reader is None:
         raise RefusedError(f"the role {READER} does not exist: the deploy makes it")
-    for role in present:
+    for role in _wanted(connection):
         connection.execute(
             _GRANTS.format(
                 database=sql.Identifier(connection.info.dbname),

@@ -45,7 +45,8 @@ A setting that concerns several hosts, such as a port of the Hub, belongs to all
 
 Keys that no role has are your own data: deploys of yours read them as `host.data.KEY`. Secrets are
 no settings: they are made by themselves and kept as section "secrets" says; the environment beats
-both places (`HUBSTEAD_` and the name in capitals).
+both places (`HUBSTEAD_` and the name in capitals). One that you bring is printable ASCII; the Hub's
+cookie secret is 64 hexadecimal digits. What will not do is refused before a host is touched.
 """
 
 _WORDS: dict[Any, tuple[str, str]] = {

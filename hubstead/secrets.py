@@ -13,10 +13,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyrage
@@ -184,25 +186,42 @@ def _variable(name: str) -> str:
     return f"HUBSTEAD_{name.upper()}"
 
 
-def generated(name: str) -> str:
-    """The secret `name`: 64 hexadecimal digits, made at first use and kept."""
+@dataclass(frozen=True)
+class Kind:
+    """What a secret may be, for one that was not made here. `pattern` is of the whole secret."""
+
+    pattern: str
+    words: str
+
+
+#: Roles quote it where it needs that. Other characters would mean different things to different
+#: programs: SASLprep (RFC 4013), the encoding of a header (RFC 9110, 5.5), an end of a line.
+PRINTABLE = Kind(r"[ -~]+", "printable ASCII: letters, digits, punctuation and spaces")
+#: 72 is what bcrypt reads, 8 the least that JupyterHub takes as a token
+TOKEN = Kind(r"[!-~]{8,72}", "8 to 72 characters of printable ASCII without spaces")
+HEX = Kind(r"[0-9A-Fa-f]{64}", "64 hexadecimal digits, as `openssl rand -hex 32` prints them")
+
+
+def generated(name: str, kind: Kind = PRINTABLE) -> str:
+    """The secret `name`: 64 hexadecimal digits, made at first use and kept.
+
+    + kind: what it may be where the owner brings it. Raises SecretsError for another.
+    """
     if value := os.environ.get(_variable(name)):
-        return value
+        return _checked(value, name, kind, f"{_variable(name)} in the environment")
     with _locked():
         store = _store()
         values = store.read()
         if name not in values or store.is_outdated(values):
             values.setdefault(name, secrets.token_hex(32))
             store.write(values)
-        return values[name]
+        return _checked(values[name], name, kind, str(store.path))
 
 
-def given(name: str) -> str:
-    """The secret `name` that only the owner knows. Raises SecretsError where it is missing."""
-    value = os.environ.get(_variable(name)) or _store().read().get(name)
-    if not value:
+def _checked(value: str, name: str, kind: Kind, source: str) -> str:
+    if not re.fullmatch(kind.pattern, value):
         raise SecretsError(
-            f"The secret `{name}` is missing: set {_variable(name)} in the environment, or add it "
-            f"to {_store().path}."
+            f"The secret `{name}` ({source}) is not what it must be: {kind.words}. It is not shown "
+            "here. Remove it, and one is made."
         )
     return value

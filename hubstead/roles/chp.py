@@ -40,7 +40,7 @@ _SECURITY_HEADERS = {
 
 def token() -> str:
     """What the Hub shows to the proxy's API."""
-    return secrets.generated("chp_auth_token")
+    return secrets.generated("chp_auth_token", secrets.TOKEN)
 
 
 @deploy("chp")

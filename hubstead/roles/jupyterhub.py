@@ -92,9 +92,9 @@ def jupyterhub() -> None:
     credentials = {
         "database-url": postgres.database_url("jupyterhub"),
         "users": postgres.conninfo("userdb_reader"),
-        "cookie-secret": secrets.generated("hub_cookie_secret"),
+        "cookie-secret": secrets.generated("hub_cookie_secret", secrets.HEX),
         "proxy": chp.token() if proxy == "chp" else traefik.password(),
-        "metrics": secrets.generated("hub_metrics_token"),
+        "metrics": secrets.generated("hub_metrics_token", secrets.TOKEN),
     }
 
     claim("jupyterhub")

@@ -21,6 +21,8 @@ from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
 
 USER = "jupyterlab"
+#: The least that the login takes (hubstead_userdb.login.settings)
+SECRET_KEY = secrets.Kind(r"[!-~]{32,}", "at least 32 characters of printable ASCII, no spaces")
 #: Nginx's workers, who reach the sockets of the login, the relay and JupyterLab
 PROXY = "www-data"
 #: Reads JupyterLab's token beside JupyterLab itself
@@ -73,7 +75,7 @@ def jupyterlab() -> None:
     refuse_taken_ports("nginx", {"proxy_port": front.proxy_port})
     credentials = {
         "users": postgres.conninfo("userdb_login"),
-        "secret-key": secrets.generated("login_secret_key"),
+        "secret-key": secrets.generated("login_secret_key", SECRET_KEY),
     }
     origins = " ".join(f"https://{name}{front.port_in_url}" for name in edge.names())
 

@@ -7,7 +7,8 @@ Hub verifies it.
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+import re
+from urllib.parse import quote, urlencode
 
 from pydantic import Field
 from pyinfra.api.deploy import deploy
@@ -78,9 +79,15 @@ def databases() -> dict[str, str]:
     return ACCESS if application() == "jupyterhub" else LAB_ACCESS
 
 
+def _value(text: str) -> str:
+    """A value in a connection string (libpq, "Keyword/Value Connection Strings")."""
+    escaped = re.sub(r"['\\]", r"\\\g<0>", text)
+    return f"'{escaped}'" if " " in text else escaped
+
+
 def conninfo(role: str) -> str:
     """How a service on the hub host reaches its database (libpq's connection string)."""
-    password = secrets.generated(f"postgres_{role}_password")
+    password = _value(secrets.generated(f"postgres_{role}_password"))
     login = f"dbname={databases()[role]} user={role} password={password}"
     if shares_host():
         return f"host={SOCKETS} {login}"
@@ -91,7 +98,7 @@ def conninfo(role: str) -> str:
 
 def database_url(role: str) -> str:
     """The same as a URL of SQLAlchemy, with timeouts where the server is on another host."""
-    login = f"{role}:{secrets.generated(f'postgres_{role}_password')}"
+    login = f"{role}:{quote(secrets.generated(f'postgres_{role}_password'), safe='')}"
     if shares_host():
         return f"postgresql+psycopg://{login}@/{databases()[role]}?host={SOCKETS}"
     server = tier_host("db")

@@ -35,7 +35,7 @@ HOOK = f"#!/bin/sh\n# Written by Hubstead.\ntouch {DYNAMIC}/tls.toml\n"
 
 def password() -> str:
     """The Hub's, for the API."""
-    return secrets.generated("traefik_api_password")
+    return secrets.generated("traefik_api_password", secrets.TOKEN)
 
 
 def _api_user() -> str:

@@ -68,7 +68,7 @@ def hub() -> None:
         name="Ask the Hub, and through it its database",
         part="The Hub",
         script=f"""
-            printf 'header = "Authorization: token %s"' "$(cat {CREDENTIALS}/metrics)" |
+            sed 's/["\\\\]/\\\\&/g; s/.*/header = "Authorization: token &"/' {CREDENTIALS}/metrics |
             {_CURL} --fail --output /dev/null --config - {hub_url}/metrics""",
         mend=f"journalctl -u jupyterhub; {_database()}",
     )

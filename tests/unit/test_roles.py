@@ -10,6 +10,7 @@ import pytest
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
+from hubstead.secrets import SecretsError
 from tests.unit.plans import DEBIAN_12, DEBIAN_13, HUB, Plan
 
 
@@ -89,6 +90,26 @@ def test_no_secret_is_printed(
     assert "Create the Hub's role" in printed
     for name, value in made_secrets(tmp_path).items():
         assert value not in printed, name
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("hub_cookie_secret", {}),
+        ("hub_metrics_token", {}),
+        ("postgres_userdb_reader_password", {}),
+        ("traefik_api_password", {}),
+        ("chp_auth_token", {"proxy": "chp"}),
+        ("login_secret_key", {"application": "jupyterlab", "edge": "nginx"}),
+    ],
+)
+def test_a_secret_of_no_use_is_refused_before_a_host_is_touched(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, name: str, data: dict[str, Any]
+) -> None:
+    monkeypatch.setenv(f"HUBSTEAD_{name.upper()}", "schlüssel")
+    with pytest.raises(SecretsError, match=f"`{name}`") as caught:
+        plan(data=data)
+    assert "schlüssel" not in str(caught.value)
 
 
 def test_a_second_run_makes_no_new_secret(plan: Plan, tmp_path: Path) -> None:

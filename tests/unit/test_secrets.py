@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pyrage
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from pyinfra.api.inventory import Inventory
 from pyinfra.context import ctx_host, ctx_inventory
+from sqlalchemy import make_url
 
 from hubstead import secrets
+from hubstead.roles import jupyterlab, postgres
 
 NAME = "hub_cookie_secret"
 PLAIN = Path(".secrets/hub.example.org.json")
@@ -90,7 +93,6 @@ def test_the_environment_beats_age_beats_the_plain_file(
     assert secrets.generated(NAME) == encrypted
     monkeypatch.setenv("HUBSTEAD_HUB_COOKIE_SECRET", "from the environment")
     assert secrets.generated(NAME) == "from the environment"
-    assert secrets.given(NAME) == "from the environment"
 
 
 def test_the_age_file_tells_nothing_without_the_identity(person: Person) -> None:
@@ -202,10 +204,73 @@ def test_a_corrupt_age_file_is_named_and_left_alone(person: Person) -> None:
     assert Path("team.age").read_bytes() == b"garbage"
 
 
-def test_a_missing_secret_says_where_to_put_it() -> None:
-    message = r"`github_client_secret` is missing: set HUBSTEAD_GITHUB_CLIENT_SECRET .* \.secrets/"
-    with pytest.raises(secrets.SecretsError, match=message):
-        secrets.given("github_client_secret")
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (secrets.PRINTABLE, "pässword", "printable ASCII"),
+        (secrets.PRINTABLE, "two\nlines", "printable ASCII"),
+        (secrets.PRINTABLE, "password\n", "printable ASCII"),
+        (secrets.PRINTABLE, "tab\there", "printable ASCII"),
+        (secrets.TOKEN, "p@ss/w ord'", "without spaces"),
+        (secrets.TOKEN, "short77", "8 to 72 characters"),
+        (secrets.TOKEN, "x" * 73, "8 to 72 characters"),
+        (secrets.HEX, "correct horse battery staple", "64 hexadecimal digits"),
+        (secrets.HEX, "0123456789abcdef" * 2, "64 hexadecimal digits"),
+        (secrets.HEX, "0" * 64 + "\n", "64 hexadecimal digits"),
+    ],
+)
+@pytest.mark.parametrize("source", ["environment", "plain", "age"])
+def test_a_secret_that_would_do_harm_is_refused_and_not_shown(
+    kind: secrets.Kind, value: str, words: str, source: str, person: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if source == "environment":
+        monkeypatch.setenv("HUBSTEAD_HUB_COOKIE_SECRET", value)
+        where = "HUBSTEAD_HUB_COOKIE_SECRET"
+    elif source == "plain":
+        secrets.PlainStore(PLAIN).write({NAME: value})
+        where = str(PLAIN)
+    else:
+        person("ada")
+        use_inventory(secrets_age_file="team.age")
+        secrets.AgeStore(Path("team.age"), []).write({NAME: value})
+        where = "team.age"
+    with pytest.raises(secrets.SecretsError) as caught:
+        secrets.generated(NAME, kind)
+    message = str(caught.value)
+    assert f"`{NAME}` ({where}" in message and words in message
+    assert value.strip() not in message
+    assert "\n" not in message
+
+
+def test_what_is_made_here_is_of_every_kind() -> None:
+    for kind in (secrets.PRINTABLE, secrets.TOKEN, secrets.HEX, jupyterlab.SECRET_KEY):
+        assert secrets.generated(NAME, kind) == secrets.generated(NAME)
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one-host", "two-hosts"])
+@pytest.mark.parametrize(
+    "password", ["p@ss/w ord'", "'", " ", "\\", "a\\' b%20+?#[&]=:;$\"{}", "0" * 64]
+)
+def test_a_password_means_itself_where_it_is_read(
+    apart: bool, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a URL of SQLAlchemy and in a connection string of libpq."""
+    if apart:
+        inventory = Inventory(
+            (["hub.example.org", "db.example.org"], {}),
+            hub=(["hub.example.org"], {}), db=(["db.example.org"], {}),
+        )  # fmt: skip
+        ctx_inventory.set(inventory)
+        ctx_host.set(inventory.get_host("hub.example.org"))
+    for role in ("JUPYTERHUB", "USERDB_READER"):
+        monkeypatch.setenv(f"HUBSTEAD_POSTGRES_{role}_PASSWORD", password)
+    url = make_url(postgres.database_url("jupyterhub"))
+    assert (url.username, url.password, url.database) == ("jupyterhub", password, "jupyterhub")
+    assert url.host == ("db.example.org" if apart else None)
+    words = conninfo_to_dict(postgres.conninfo("userdb_reader"))
+    assert (words["user"], words["password"]) == ("userdb_reader", password)
+    assert words["host"] == ("db.example.org" if apart else postgres.SOCKETS)
 
 
 def _generate(directory: Path) -> list[str]:

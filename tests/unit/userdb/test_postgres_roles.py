@@ -7,7 +7,11 @@ import json
 
 import psycopg
 import pytest
+import sqlalchemy
+from pyinfra.api.inventory import Inventory
+from pyinfra.context import ctx_host, ctx_inventory
 
+import hubstead.roles.postgres as postgres_role
 from hubstead.operations import postgres
 from hubstead.operations.postgres import (
     ClusterState,
@@ -56,6 +60,25 @@ def test_one_logs_in_with_the_password_and_no_other(cluster: Cluster, password: 
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(cluster.dsn("op_owner", password + "x", "postgres"))
     assert converge(cluster, login_role, role="op_owner", password=password) == 0
+
+
+@pytest.mark.parametrize("password", ["p@ss/w ord'", "a\\' b%20+?#[&]=:;$\"{}"])
+def test_the_services_log_in_with_a_password_from_the_environment(
+    cluster: Cluster, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory = Inventory((["hub.example.org"], {}), hub=(["hub.example.org"], {}))
+    monkeypatch.setenv("HUBSTEAD_POSTGRES_OP_OWNER_PASSWORD", password)
+    monkeypatch.setattr(postgres_role, "SOCKETS", str(cluster.directory))
+    monkeypatch.setattr(postgres_role, "ACCESS", {"op_owner": "postgres"})
+    converge(cluster, login_role, role="op_owner", password=password)
+    with ctx_inventory.use(inventory), ctx_host.use(inventory.get_host("hub.example.org")):
+        line, url = postgres_role.conninfo("op_owner"), postgres_role.database_url("op_owner")
+    with psycopg.connect(line) as connection:
+        assert connection.pgconn.used_password
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as hub:
+        assert hub.scalar(sqlalchemy.text("SELECT current_user")) == "op_owner"
+    engine.dispose()
 
 
 def test_the_verifier_of_the_server_is_ours(cluster: Cluster) -> None:

@@ -22,6 +22,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.context import ctx_host, ctx_inventory
 
+from hubstead.texts import is_inventory_name
+
 #: Keys of other programs in host data: pyinfra's connectors and the lab.
 FOREIGN_PREFIXES = ("ssh_", "_", "lab_", "local_")
 
@@ -187,7 +189,8 @@ def check_inventory(hosts: Iterable[Host]) -> None:
     data = {host.name: host.data.dict() for host in hosts}
     found: dict[str, list[str]] = {}
     for name, values in data.items():
-        for mistake in check(values):
+        mistakes = [] if is_inventory_name(name) else [_UNFIT_NAME]
+        for mistake in mistakes + check(values):
             found.setdefault(mistake, []).append(name)
     lines = [f"  {', '.join(names)}: {mistake}" for mistake, names in found.items()]
     lines += [] if found else [f"  {mistake}" for mistake in disagreements(data)]
@@ -195,6 +198,10 @@ def check_inventory(hosts: Iterable[Host]) -> None:
         raise SettingsError("Settings are wrong; no host was touched.\n" + "\n".join(lines))
 
 
+_UNFIT_NAME = (
+    "the name of this host in the inventory has more than letters, digits and . - _ : / @ +: give "
+    "it a plain one, and set `ssh_hostname` to what SSH connects to"
+)
 _checked: WeakSet[Inventory] = WeakSet()
 
 

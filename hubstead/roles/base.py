@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
+from collections import Counter
 from ipaddress import ip_network
 from pathlib import Path
 from typing import cast
@@ -24,6 +25,7 @@ from hubstead.operations.login import Login
 from hubstead.operations.machine import Machine, MachineState
 from hubstead.render import render
 from hubstead.settings import Settings, load, load_for
+from hubstead.texts import URL_CHARACTERS, is_address, is_host_name, is_url
 from hubstead.topology import plays
 
 SUPPORTED = {("debian", "12"), ("debian", "13")}
@@ -78,10 +80,16 @@ class BaseSettings(Settings):
 
     base_address: str | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9.:-]+$",
         description="Name or address under which the other hosts of the inventory reach this one; "
         "by default its name in the inventory.",
     )
+
+    @field_validator("base_address")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        if value is not None and not is_host_name(value.lower()) and not is_address(value):
+            raise ValueError("not a host name such as db.example.org, nor an address")
+        return value
 
     @field_validator("base_timezone")
     @classmethod
@@ -100,11 +108,12 @@ class BaseSettings(Settings):
     )
     @classmethod
     def _public_url(cls, value: str | None) -> str | None:
-        url = urlsplit(value or "https://default")
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError("not a URL such as https://mirror.example.org/")
-        if url.username is not None:
+        if value is None:
+            return value
+        if "@" in urlsplit(value).netloc:
             raise ValueError("a mirror with a password would tell it to every user of the host")
+        if not is_url(value, "http", "https"):
+            raise ValueError(f"not a URL such as https://mirror.example.org/, {URL_CHARACTERS}")
         return value
 
     @field_validator("base_ca_certificates")
@@ -117,6 +126,11 @@ class BaseSettings(Settings):
                 raise ValueError(f"cannot be read: {error}") from None
             except ValueError:
                 raise ValueError(f"{path} holds no PEM certificate") from None
+            if not re.fullmatch(r"[\w .()+@-]+", path.stem):
+                raise ValueError(f"{path.name!r}: name it with letters, digits and . _ - alone")
+        for stem, number in Counter(path.stem for path in value).items():
+            if number > 1:
+                raise ValueError(f"{number} files are called {stem}: one would replace the other")
         return value
 
     def check(self) -> None:

@@ -15,6 +15,7 @@ from hubstead.operations.addresses import Addresses
 from hubstead.render import render
 from hubstead.roles.base import BaseSettings, check_package_names, machine
 from hubstead.settings import Settings, load
+from hubstead.texts import is_image, is_pinned
 
 NETWORK = "hubstead"
 IMAGE = "hubstead/singleuser"
@@ -81,8 +82,15 @@ class DockerSettings(Settings):
     @classmethod
     def _pinned(cls, value: list[str]) -> list[str]:
         for requirement in value:
-            if "==" not in requirement:
+            if not is_pinned(requirement):
                 raise ValueError(f'{requirement!r} is not pinned; write "NAME==VERSION"')
+        return value
+
+    @field_validator("docker_base_image")
+    @classmethod
+    def _image(cls, value: str | None) -> str | None:
+        if value is not None and not is_image(value):
+            raise ValueError("not an image such as registry.example.org/debian:13-slim")
         return value
 
     @property

@@ -7,7 +7,6 @@ own. Whichever of them faces the internet is the front.
 
 from __future__ import annotations
 
-import re
 from typing import Literal, cast
 
 from pydantic import Field, field_validator
@@ -16,6 +15,7 @@ from pyinfra.context import ctx_host
 
 from hubstead.roles.base import address, networks
 from hubstead.settings import Settings, load
+from hubstead.texts import is_address, is_host_name
 from hubstead.topology import TopologyError, tier_host
 
 #: Ports of the proxies' APIs, on loopback
@@ -30,7 +30,6 @@ CIPHERS = (
     "ECDHE-ECDSA-CHACHA20-POLY1305",
     "ECDHE-RSA-CHACHA20-POLY1305",
 )
-_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9-]{1,63}")
 
 
 class EdgeSettings(Settings):
@@ -80,8 +79,11 @@ class EdgeSettings(Settings):
     @classmethod
     def _names(cls, value: list[str]) -> list[str]:
         for name in value:
-            if not _HOST_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not a host name such as hub.example.org")
+            if not is_host_name(name) and not (is_address(name) and ":" not in name):
+                raise ValueError(
+                    f"{name!r} is not a host name such as hub.example.org, of lower-case letters, "
+                    "digits and inner hyphens between its dots, nor an IPv4 address"
+                )
         return value
 
     @property

@@ -12,9 +12,11 @@ from hubstead.operations import accounts, files, units
 from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import chp, docker, edge, postgres, traefik
+from hubstead.roles.application import ApplicationSettings
 from hubstead.roles.base import claim, refuse_taken_ports
 from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
+from hubstead.texts import is_path
 
 USER = traefik.HUB_USER
 #: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
@@ -41,7 +43,9 @@ class HubSettings(Settings):
         pattern=r"^[1-9]\d*[MGT]$",
         description="Memory of a user's server; a kernel that needs more is killed.",
     )
-    hub_cpu_limit: float = Field(2.0, gt=0, description="Processor cores of a user's server.")
+    hub_cpu_limit: float = Field(
+        2.0, gt=0, allow_inf_nan=False, description="Processor cores of a user's server."
+    )
     hub_process_limit: int = Field(
         512, ge=64, description="Processes and threads of a user's server."
     )
@@ -66,9 +70,19 @@ class HubSettings(Settings):
     def _slashes(cls, value: str) -> str:
         if not value.startswith("/") or not value.endswith("/"):
             raise ValueError('must begin and end with a slash, such as "/jupyter/"')
+        if not is_path(value):
+            raise ValueError(
+                "between its slashes are letters, digits and - . _ ~ alone, and no part that is "
+                'empty, "." or ".."'
+            )
         return value
 
     def check_beside(self, others: Others) -> None:
+        if others[ApplicationSettings].application != "jupyterhub" and self.hub_base_url != "/":
+            raise ValueError(
+                f"`hub_base_url` = {self.hub_base_url!r} is for `application` = 'jupyterhub': the "
+                "shared JupyterLab is at /; remove it"
+            )
         ports = others[edge.EdgeSettings]
         for key in ("edge_http_port", "edge_https_port", "proxy_port"):
             if getattr(ports, key) == self.hub_api_port:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, urlencode
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
 
 from hubstead import secrets
@@ -20,6 +20,7 @@ from hubstead.roles import tls
 from hubstead.roles.application import application
 from hubstead.roles.base import address, machine, networks
 from hubstead.settings import Settings, load
+from hubstead.texts import is_access_rule, is_address, is_host_name
 from hubstead.topology import tier_host
 
 #: The version that each Debian release ships
@@ -63,6 +64,24 @@ class PostgresSettings(Settings):
         description="Addresses to listen on beside the Unix socket; a line of `postgres_hba` must "
         "let somebody in there.",
     )
+
+    @field_validator("postgres_hba")
+    @classmethod
+    def _access_rules(cls, value: list[str]) -> list[str]:
+        for line in value:
+            if not is_access_rule(line):
+                raise ValueError(
+                    f"{line!r} is not one line of pg_hba.conf: TYPE DATABASE USER ADDRESS METHOD"
+                )
+        return value
+
+    @field_validator("postgres_listen")
+    @classmethod
+    def _addresses(cls, value: list[str]) -> list[str]:
+        for text in value:
+            if text != "*" and not is_address(text) and not is_host_name(text.lower()):
+                raise ValueError(f"{text!r} is not an address such as 10.0.0.5, nor *")
+        return value
 
     def check(self) -> None:
         if self.postgres_listen and not self.postgres_hba:

@@ -27,6 +27,7 @@ from hubstead.render import render
 from hubstead.roles import edge
 from hubstead.roles.base import address
 from hubstead.settings import Others, Settings, SettingsError, load
+from hubstead.texts import URL_CHARACTERS, is_email, is_url
 from hubstead.topology import plays, tier_host
 
 #: Reads the keys: the users of what serves TLS are in it
@@ -75,7 +76,6 @@ class TlsSettings(Settings):
     )
     tls_acme_email: str | None = Field(
         None,
-        pattern=r"^[^@\s]+@[^@\s]+$",
         description="Address that is given to the ACME server, for its warnings.",
     )
     tls_acme_key_type: Literal["ec256", "ec384", "rsa2048", "rsa4096"] = Field(
@@ -97,9 +97,19 @@ class TlsSettings(Settings):
     @field_validator("tls_acme_directory")
     @classmethod
     def _directory(cls, value: str | None) -> str | None:
-        url = urlsplit(value or LETS_ENCRYPT)
-        if url.scheme != "https" or not url.hostname or url.username is not None:
-            raise ValueError(f"not the URL of a directory, such as {LETS_ENCRYPT}")
+        if value is None:
+            return value
+        if not is_url(value, "https") or "@" in urlsplit(value).netloc:
+            raise ValueError(
+                f"not the URL of a directory, such as {LETS_ENCRYPT}, {URL_CHARACTERS}"
+            )
+        return value
+
+    @field_validator("tls_acme_email")
+    @classmethod
+    def _email(cls, value: str | None) -> str | None:
+        if value is not None and not is_email(value):
+            raise ValueError("not an address such as ada@example.org")
         return value
 
     @property

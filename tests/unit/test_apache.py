@@ -64,6 +64,9 @@ def test_below_a_path_the_rest_leads_there_or_nowhere(plan: Plan) -> None:
     assert 'RedirectMatch 302 "^/jupyter$" "/jupyter/"' in text
     assert r'RedirectMatch 404 "^/(?!jupyter(?:/|$))."' in text
     assert "RedirectMatch 302" not in written(plan("apache", data=APACHE))
+    text = written(plan("apache", data=APACHE | {"hub_base_url": "/jupyter.v2/"}))
+    assert r'RedirectMatch 302 "^/jupyter\.v2$" "/jupyter.v2/"' in text
+    assert r'RedirectMatch 404 "^/(?!jupyter\.v2(?:/|$))."' in text
 
 
 def test_the_site_has_the_names_and_ports_of_the_settings(plan: Plan) -> None:

@@ -65,25 +65,79 @@ def test_data_of_the_owner_and_of_other_programs_is_left_alone(data: dict[str, A
         ({"hub_memory_limit": "2 gigs"}, ["`hub_memory_limit` = '2 gigs'", "the default is 2G"]),
         ({"hub_memory_limit": 2}, ["`hub_memory_limit` = 2", "a valid string"]),
         ({"hub_base_url": "jupyter"}, ["`hub_base_url`", '"/jupyter/"']),
+        ({"hub_base_url": "/x; return 500; #/"}, ["= '/x; return 500; #/'", ". _ ~"]),
+        ({"hub_base_url": "//evil/"}, ["`hub_base_url`", "empty"]),
+        ({"hub_base_url": "/a/../b/"}, ["`hub_base_url`", '".."']),
+        ({"hub_base_url": "/a/./"}, ["`hub_base_url`"]),
+        ({"hub_base_url": "/a%20b/"}, ["`hub_base_url`"]),
+        ({"hub_base_url": "/a\n/"}, ["`hub_base_url`"]),
+        ({"hub_base_url": "/$host/"}, ["`hub_base_url`"]),
+        ({"hub_base_url": "/jupytér/"}, ["`hub_base_url`"]),
+        ({"hub_cpu_limit": float("inf")}, ["`hub_cpu_limit` = inf", "finite number"]),
         ({"hub_api_port": 80}, ["`hub_api_port` = 80", "greater than or equal to 1024"]),
         ({"hub_spawner": "dockr"}, ["`hub_spawner` = 'dockr'", "'docker'"]),
         ({"hub_names": "hub.example.org"}, ["`hub_names`", "a valid list", "as JSON"]),
         ({"hub_names": ["https://hub"]}, ["`hub_names`", "not a host name"]),
+        ({"hub_names": ["-"]}, ["'-' is not a host name such as hub.example.org", "hyphens"]),
+        ({"hub_names": ["hub-.example.org"]}, ["`hub_names`"]),
+        ({"hub_names": ["hub.-a"]}, ["`hub_names`"]),
+        ({"hub_names": ["hub.example.org."]}, ["`hub_names`"]),
+        ({"hub_names": ["hub.example.org\n"]}, ["`hub_names`"]),
+        ({"hub_names": ["a" * 64]}, ["`hub_names`"]),
+        ({"hub_names": [".".join(["abcdefgh"] * 29)]}, ["`hub_names`"]),
+        ({"hub_names": ["256.1.1.1"]}, ["`hub_names`", "IPv4 address"]),
+        ({"hub_names": ["2001:db8::1"]}, ["`hub_names`", "IPv4 address"]),
+        ({"hub_names": ["*.example.org"]}, ["`hub_names`"]),
         ({"hub_users": [{"admn": 1}]}, ["`hub_users[0]['admn']`", "there is no such key"]),
         ({"hub_users": ["Ada"]}, ["`hub_users[0]", "lower-case"]),
         ({"base_timezone": "Europe/Zurch"}, ["`base_timezone` = 'Europe/Zurch'", "Europe/Zurich"]),
         ({"base_ca_certificates": ["/absent.pem"]}, ["`base_ca_certificates`", "/absent.pem"]),
         ({"base_packages": ["vim=2:9"]}, ["`base_packages`", "'vim=2:9' is not a package name"]),
         ({"base_npm_registry": "npm.example.org"}, ["`base_npm_registry`", "not a URL"]),
+        ({"base_npm_registry": "https://n.example.org/$(id)"}, ["`base_npm_registry`"]),
+        ({"base_npm_registry": "https://n.example.org/`id`"}, ["`base_npm_registry`"]),
+        ({"base_npm_registry": "https://n.example.org:port/"}, ["`base_npm_registry`"]),
+        ({"base_pypi_index": "https://p.example.org/\nRUN id"}, ["`base_pypi_index`", "not a URL"]),
+        ({"base_pypi_index": "https://p.example.org/a b"}, ["`base_pypi_index`"]),
+        ({"base_apt_mirror": "http://m.example.org/'; id; '"}, ["`base_apt_mirror`", "not a URL"]),
+        ({"base_apt_mirror": "http://m.example.org/#"}, ["`base_apt_mirror`"]),
+        ({"base_address": "-"}, ["`base_address` = '-'", "nor an address"]),
+        ({"base_address": "10.0.0.5 user=postgres"}, ["`base_address`"]),
+        ({"base_address": "fe80::1%eth0"}, ["`base_address`"]),
+        ({"docker_base_image": "debian\nRUN id"}, ["`docker_base_image`", "not an image"]),
+        ({"docker_base_image": "debian AS x"}, ["`docker_base_image`"]),
+        ({"docker_base_image": "$IMAGE"}, ["`docker_base_image`"]),
         ({"docker_subnet": "172.30.0.1/16"}, ["`docker_subnet`", "the default is 172.30.0.0/16"]),
         ({"docker_subnet": "172.30.0.0/30"}, ["`docker_subnet`", "too small"]),
         ({"docker_bridge": "Hubstead"}, ["`docker_bridge`", "the default is hubstead0"]),
         ({"docker_image_requirements": ["numpy"]}, ["'numpy' is not pinned", "NAME==VERSION"]),
+        (
+            {"docker_image_requirements": ["numpy==2.4.1\n--index-url=https://evil.example"]},
+            ["`docker_image_requirements`", "is not pinned"],
+        ),
+        ({"docker_image_requirements": ["--index-url=https://a/?b==c"]}, ["is not pinned"]),
         ({"docker_image_packages": ["-o Dir=/"]}, ["`docker_image_packages`", "package name"]),
         ({"docker_base_archives": {"trixie": "/absent.tar"}}, ["/absent.tar is not a file"]),
         ({"python_interpreter": "python3"}, ["`python_interpreter` = 'python3'"]),
         ({"python_keep_releases": 1}, ["`python_keep_releases` = 1"]),
         ({"postgres_max_connections": 1}, ["`postgres_max_connections` = 1"]),
+        (
+            {"postgres_hba": ["local all all trust\nhost all all 0.0.0.0/0 trust"]},
+            ["`postgres_hba`", "is not one line of pg_hba.conf"],
+        ),
+        ({"postgres_hba": ["local all teacher peer \\"]}, ["`postgres_hba`"]),
+        ({"postgres_hba": ['local "all teacher peer']}, ["`postgres_hba`"]),
+        ({"postgres_hba": ["hostssl all all scram-sha-256"]}, ["TYPE DATABASE USER ADDRESS"]),
+        ({"postgres_hba": [""]}, ["`postgres_hba`"]),
+        (
+            {"postgres_listen": ["10.0.0.5'\nssl = off #"], "postgres_hba": ["local a b peer"]},
+            ["`postgres_listen`", "is not an address such as 10.0.0.5, nor *"],
+        ),
+        ({"tls_acme_email": 'ada"@example.org'}, ["`tls_acme_email`", "ada@example.org"]),
+        ({"tls_acme_email": "ada@example.org\n"}, ["`tls_acme_email`"]),
+        ({"tls_acme_email": "ada@;"}, ["`tls_acme_email`"]),
+        ({"tls_acme_directory": 'https://acme.example.org/"\n'}, ["`tls_acme_directory`"]),
+        ({"tls_acme_directory": "https://a:b@acme.example.org/"}, ["`tls_acme_directory`"]),
         ({"edge_https_port": 99999}, ["`edge_https_port` = 99999"]),
         ({"firewall_ssh_from": ["everywhere"]}, ["`firewall_ssh_from[0]"]),
         ({"secrets_age_recipients": ["ada"]}, ["'ada' is no public age key"]),
@@ -99,6 +153,41 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        {"hub_base_url": "/"},
+        {"hub_base_url": "/a.b_c~d-e/F/...x/"},
+        {"hub_names": ["localhost", "hub-1.example.org", "xn--hb-xka.example.org", "10.0.0.1"]},
+        {"base_address": "DB.example.org"},
+        {"base_address": "fd00::5"},
+        {"base_pypi_index": "https://pypi.example.org:8443/simple/?a=b&c=%20"},
+        {"base_pypi_index": "http://[fd00::5]:3141/root/pypi/+simple/"},
+        {"docker_base_image": "debian"},
+        {"docker_base_image": f"reg.example.org:5000/a/b__c:1.2-x@sha256:{'0' * 64}"},
+        {"docker_image_requirements": ["numpy==2.4.1", "a[b,c]==1 ; python_version > '3.11'"]},
+        {
+            "postgres_listen": ["10.0.0.5", "::", "*", "localhost"],
+            "postgres_hba": [
+                "# teachers", 'hostssl "my grades" teacher 10.0.0.0/24 scram-sha-256',
+                "local\tall\tall\tpeer map=x", "host all all 10.0.0.0 255.0.0.0 reject",
+            ],
+        },
+        {"tls": "acme", "tls_acme_email": "o'hara+hub@mail.example.org"},
+        {"tls": "acme", "tls_acme_directory": "https://acme.example.org:14000/dir"},
+        {"hub_users": [{"username": "a@b.example_x-1", "admin": True}]},
+    ],
+)  # fmt: skip
+def test_what_is_sound_passes(data: dict[str, Any]) -> None:
+    assert check(data) == []
+
+
+@pytest.mark.parametrize("name", ["hub;id", "-", "hub example", "hub\n", "$(id)"])
+def test_a_host_of_a_strange_name_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="the name of this host in the inventory"):
+        check_inventory(Inventory(([name], {})))
+
+
+@pytest.mark.parametrize(
     ("data", "keys"),
     [
         (
@@ -106,6 +195,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
             ["base_apt_mirror", "base_apt_security_mirror"],
         ),
         ({"postgres_listen": ["10.0.0.5"]}, ["postgres_listen", "postgres_hba"]),
+        (
+            {"application": "jupyterlab", "edge": "nginx", "hub_base_url": "/jupyter/"},
+            ["`hub_base_url` = '/jupyter/'", "application"],
+        ),
         ({"edge_http_port": 443}, ["edge_http_port", "edge_https_port"]),
         ({"edge_https_port": 8099}, ["edge_https_port", "the API of traefik"]),
         ({"edge_https_port": 8081}, ["edge_https_port", "hub_api_port"]),

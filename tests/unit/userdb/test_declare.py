@@ -137,6 +137,28 @@ def test_a_run_that_dies_leaves_no_half(hub_users: Any, monkeypatch: pytest.Monk
     assert hub_users.ok("initial-password", "ada") == (hub_users.initial / "ada").read_text()
 
 
+def test_nobody_waits_while_passwords_are_hashed(
+    hub_users: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once 5,000 new people kept every other hub-users out for 20 minutes."""
+    from hubstead_userdb import schema
+    from hubstead_userdb.passwords import Passwords
+
+    real, hashed = Passwords.hash, []
+
+    def hash_beside_a_writer(self: Passwords, password: str) -> str:
+        with hub_users.owner() as other, other.transaction():
+            other.execute("SET LOCAL lock_timeout = '1s'")
+            other.execute("SELECT pg_advisory_xact_lock(%s)", [schema._WRITER_LOCK])
+        hashed.append(password)
+        return real(self, password)
+
+    monkeypatch.setattr(Passwords, "hash", hash_beside_a_writer)
+    assert _changes(hub_users, ADA, BOB) == ["create ada", "create bob"]
+    first = {hub_users.ok("initial-password", name).strip() for name in ("ada", "bob")}
+    assert first == set(hashed)
+
+
 def test_a_university_is_declared(hub_users: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the people were an argument, which has 128 KiB: 2,100 of them were too many."""
     script = hub_users.directory / "hub-users"

@@ -8,11 +8,13 @@ from typing import Any
 
 import psycopg
 
-from hubstead_userdb import passwords, table
+from hubstead_userdb import table
 from hubstead_userdb.errors import RefusedError
 from hubstead_userdb.initial import InitialPasswords
 from hubstead_userdb.names import username_problem
-from hubstead_userdb.passwords import Passwords
+
+#: A generated password and its hash.
+FirstPassword = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,20 @@ def _parse_entry(entry: Any) -> Declared:
 def plan(
     declared: list[Declared],
     existing: list[table.User],
-    rules: Passwords,
+    first: Callable[[], FirstPassword],
     initial: InitialPasswords,
 ) -> list[Change]:
-    """The changes that bring the existing rows to the declaration; empty when they are there."""
+    """The changes that bring the existing rows to the declaration; empty when they are there.
+
+    :param first: a new one at each call, which comes when the change is applied.
+    """
     rows = {user.username: user for user in existing}
     wanted = {user.username for user in declared}
     changes: list[Change] = []
     for user in declared:
         row = rows.get(user.username)
         if row is None:
-            changes.append(_create(user, rules, initial))
+            changes.append(_create(user, first, initial))
         else:
             changes += _adjust(user, row)
     for row in existing:
@@ -95,12 +100,14 @@ def plan(
     return changes
 
 
-def _create(user: Declared, rules: Passwords, initial: InitialPasswords) -> Change:
+def _create(
+    user: Declared, first: Callable[[], FirstPassword], initial: InitialPasswords
+) -> Change:
     def create(connection: psycopg.Connection) -> None:
-        password = passwords.generate()
+        password, password_hash = first()
         row = table.NewUser(
             user.username,
-            rules.hash(password),
+            password_hash,
             admin=user.admin,
             enabled=user.enabled,
             must_change_password=True,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +81,16 @@ class Run:
     def execute(self) -> None:
         self.state.set_stage(StateStage.Execute)
         run_ops(self.state)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """What an executed run wrote, by path (hubstead.operations.files.write)."""
+        written = {}
+        for command, text in zip(self.sent.commands, self.sent.inputs, strict=True):
+            if "base64 -d" in command and "mv -fT" in command:
+                path = shlex.split(command)[-3]
+                written[path] = base64.b64decode(text).decode()
+        return written
 
 
 Plan = Callable[..., Run]

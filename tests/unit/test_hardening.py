@@ -1,0 +1,80 @@
+"""The units of Hubstead: each has the common hardening, and what it lifts has a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hubstead.render import ROOT
+from tests.unit.plans import Plan
+
+COMMON = (ROOT / "hardening.conf").read_text()
+NETWORK = {"PrivateNetwork", "RestrictAddressFamilies"}
+LOW_PORTS = {"AmbientCapabilities", "CapabilityBoundingSet"}
+FIREWALL = NETWORK | {
+    "CapabilityBoundingSet", "PrivateTmp", "ProcSubset", "ProtectKernelModules",
+    "ProtectKernelTunables", "ReadWritePaths", "SystemCallFilter",
+}  # fmt: skip
+CERTIFICATE = {"CapabilityBoundingSet", "ReadWritePaths", "SystemCallFilter"}
+#: What each unit lifts of the common part
+LIFTED = {
+    "configurable-http-proxy": LOW_PORTS | NETWORK | {"MemoryDenyWriteExecute"},
+    "hubstead-certificate": CERTIFICATE,
+    "hubstead-certificate-check": NETWORK | {"CapabilityBoundingSet", "ReadWritePaths", "UMask"},
+    "hubstead-firewall": FIREWALL,
+    "hubstead-firewall-docker": FIREWALL,
+    "hubstead-login": NETWORK,
+    "hubstead-login-relay": set(),
+    "hubstead-redirect": LOW_PORTS | NETWORK,
+    "hubstead-traefik-certificate": CERTIFICATE,
+    "jupyterhub": NETWORK | {"MemoryDenyWriteExecute", "ReadWritePaths", "UMask"},
+    "jupyterlab": NETWORK | {
+        "InaccessiblePaths", "MemoryDenyWriteExecute", "ProcSubset", "ReadWritePaths",
+        "SystemCallErrorNumber", "SystemCallFilter",
+    },
+    "traefik": LOW_PORTS | NETWORK | {"ReadWritePaths"},
+}  # fmt: skip
+SYSTEMS: list[dict[str, Any]] = [
+    {},
+    {"proxy": "chp"},
+    {"tls": "acme", "hub_names": ["hub.example.org"], "tls_acme_email": "a@example.org"},
+    {"application": "jupyterlab", "edge": "nginx"},
+]
+
+
+def written(plan: Plan) -> dict[str, list[str]]:
+    """The services that roles write, by name, each in every form that it is written in."""
+    found: dict[str, list[str]] = {}
+    for data in SYSTEMS:
+        run = plan(data=data)
+        run.execute()
+        for path, text in run.files.items():
+            if path.startswith("/etc/systemd/system/") and path.endswith(".service"):
+                found.setdefault(Path(path).stem, []).append(text)
+    return found
+
+
+def directives(text: str) -> set[str]:
+    return {line.partition("=")[0] for line in text.splitlines() if "=" in line and line[0] != "#"}
+
+
+def lifted(unit: str) -> str:
+    """With what the section [Service] of a unit goes on after the common part."""
+    before, common, after = unit.partition(COMMON)
+    assert common, "without the common hardening"
+    service = before.partition("[Service]\n")[2]
+    assert service and "\n[" not in service
+    assert not directives(service) & directives(COMMON), "before the common part, which undoes it"
+    return after.partition("\n[")[0].strip("\n")
+
+
+def test_each_has_the_common_part_and_says_what_it_lifts_and_why(plan: Plan) -> None:
+    units = written(plan)
+    # a unit of a package, to which we add a drop-in, is not ours: it may serve others, too
+    assert {path.stem for path in ROOT.rglob("*.service")} == set(units)
+    found: dict[str, set[str]] = {}
+    for name, forms in units.items():
+        for text in map(lifted, forms):
+            assert not text or text.startswith("# "), f"{name} does not say why"
+            found.setdefault(name, set()).update(directives(text))
+    assert found == LIFTED

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
 from pyinfra.context import host
 
+from hubstead.distributions import DEBIAN_APACHE
 from hubstead.operations import files
 
-APACHE = "/etc/apache2"
+APACHE = DEBIAN_APACHE.directory
 NOTES = "/var/lib/hubstead/apache"
 PORTS = f"{APACHE}/ports.conf"
 #: What Debian's ports.conf listens on, with mod_ssl

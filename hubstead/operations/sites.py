@@ -8,39 +8,8 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 from pyinfra.context import host
 
+from hubstead.distributions import WebServer
 from hubstead.operations.packages import NOTES
-
-
-@dataclass(frozen=True)
-class Server:
-    """A web server as Debian packages it; `package` owns the file of the default site."""
-
-    name: str
-    package: str
-    directory: str
-    default_site: str
-    default_link: str
-
-    @property
-    def note(self) -> str:
-        """Where the link of the default site is kept while it is disabled."""
-        return f"/var/lib/hubstead/default-site-{self.name}"
-
-
-NGINX = Server(
-    "nginx",
-    "nginx-common",
-    "/etc/nginx",
-    "/etc/nginx/sites-available/default",
-    "/etc/nginx/sites-enabled/default",
-)
-APACHE = Server(
-    "apache",
-    "apache2",
-    "/etc/apache2",
-    "/etc/apache2/sites-available/000-default.conf",
-    "/etc/apache2/sites-enabled/000-default.conf",
-)
 
 
 @dataclass(frozen=True)
@@ -80,10 +49,10 @@ class DefaultSite(FactBase[DefaultSiteState]):
     def default() -> DefaultSiteState:
         return DefaultSiteState()
 
-    def command(self, server: Server) -> StringCommand:
+    def command(self, server: WebServer) -> StringCommand:
         return StringCommand(
-            "sh", "-c", QuoteString(_LOOK), "sh", server.package, server.default_site,
-            server.default_link, server.note, "2>/dev/null || true",
+            "sh", "-c", QuoteString(_LOOK), "sh", server.shipper, server.default_site,
+            server.default_link, _note(server), "2>/dev/null || true",
         )  # fmt: skip
 
     def process(self, output: Iterable[str]) -> DefaultSiteState:
@@ -91,8 +60,13 @@ class DefaultSite(FactBase[DefaultSiteState]):
         return DefaultSiteState("pristine" in found, "enabled" in found, "disabled-by-us" in found)
 
 
+def _note(server: WebServer) -> str:
+    """Where the link of the default site is kept while it is disabled."""
+    return f"/var/lib/hubstead/default-site-{server.name}"
+
+
 @operation()
-def default_disabled(server: Server) -> Generator[StringCommand]:
+def default_disabled(server: WebServer) -> Generator[StringCommand]:
     """Ensure that the default site is disabled, where nobody uses it.
 
     Used is one whose configuration was edited, or whose directory holds a page that is not the
@@ -100,17 +74,17 @@ def default_disabled(server: Server) -> Generator[StringCommand]:
     """
     state = host.get_fact(DefaultSite, server)
     if state.pristine and not state.disabled_by_us:
-        yield StringCommand("mv", "-T", server.default_link, server.note)
+        yield StringCommand("mv", "-T", server.default_link, _note(server))
 
 
 @operation()
-def default_restored(server: Server) -> Generator[StringCommand]:
+def default_restored(server: WebServer) -> Generator[StringCommand]:
     """Ensure that the default site is as it was before `default_disabled`."""
     state = host.get_fact(DefaultSite, server)
     if state.disabled_by_us and state.enabled:
-        yield StringCommand("rm", server.note)
+        yield StringCommand("rm", _note(server))
     elif state.disabled_by_us:
-        yield StringCommand("mv", "-T", server.note, server.default_link)
+        yield StringCommand("mv", "-T", _note(server), server.default_link)
 
 
 # Debian's packages remove their whole directory when they are purged.
@@ -129,9 +103,9 @@ class Foreign(FactBase[list[str]]):
     def default() -> list[str]:
         return []
 
-    def command(self, server: Server) -> StringCommand:
+    def command(self, server: WebServer) -> StringCommand:
         return StringCommand(
-            "sh", "-c", QuoteString(_FOREIGN), "sh", server.directory, server.package,
+            "sh", "-c", QuoteString(_FOREIGN), "sh", server.directory, server.shipper,
             "2>/dev/null || true",
         )  # fmt: skip
 
@@ -140,7 +114,7 @@ class Foreign(FactBase[list[str]]):
 
 
 @operation()
-def left_to_others(server: Server) -> Generator[StringCommand]:
+def left_to_others(server: WebServer) -> Generator[StringCommand]:
     """Ensure that a server with files of others below its directory is not purged.
 
     Its packages are no longer noted down as ours (`packages.purged`).

@@ -7,47 +7,52 @@ nobody edited those. Other people's sites stay as they are.
 from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
-from pyinfra.operations import server
+from pyinfra.operations.server import shell
 
+from hubstead.distributions import WebServer
 from hubstead.operations import apache as configuration
 from hubstead.operations import checks, files, packages, sites, units
-from hubstead.operations.apache import APACHE
 from hubstead.render import render
 from hubstead.roles import edge, tls
-from hubstead.roles.base import ROLES, claim, refuse_taken_ports
+from hubstead.roles.base import ROLES, claim, distribution, refuse_taken_ports
 from hubstead.roles.jupyterhub import HubSettings
 from hubstead.settings import load
 from hubstead.topology import tier_host
 
-SITE = f"{APACHE}/sites-available/hubstead.conf"
-#: The last of the enabled sites: Apache takes the first for names that none of them has
-LINK = f"{APACHE}/sites-enabled/zz-hubstead.conf"
-SNIPPET = f"{APACHE}/hubstead.conf"
+#: The site, and its link, the last of the enabled ones: Apache takes the first for names that no
+#: site has
+SITE, LINK = "hubstead.conf", "zz-hubstead.conf"
+SNIPPET = "hubstead.conf"
 #: Each before those that it needs
 MODULES = (
     "alias", "env", "headers", "http2", "proxy_http", "proxy", "rewrite", "ssl", "socache_shmcb",
     "mime", "setenvif",
 )  # fmt: skip
 WORKERS, TOKENS = "zz-hubstead-workers.conf", "zz-hubstead-tokens.conf"
-#: Runs when the certificate was renewed, in a sandbox without sockets, which a test of the
-#: configuration opens; systemd's reload tests it as well (apachectl(8), graceful)
-HOOK = """#!/bin/sh
-# Written by Hubstead.
-exec systemctl try-reload-or-restart apache2.service
-"""
 _FAULT = (
     "Apache was not touched and serves as before. Mend the file that it names, or the settings "
     "that it comes from, and run again."
 )
 
 
-def _site(settings: edge.EdgeSettings) -> dict[str, files.Entry]:
+def _hook(server: WebServer) -> str:
+    """Runs when the certificate was renewed, in a sandbox without sockets, which a test of the
+    configuration opens; systemd's reload tests it as well (apachectl(8), graceful).
+    """
+    return f"""#!/bin/sh
+# Written by Hubstead.
+exec systemctl try-reload-or-restart {server.unit}
+"""
+
+
+def _site(settings: edge.EdgeSettings, server: WebServer) -> dict[str, files.Entry]:
     """The site; nothing of it where the owner's own includes the snippet."""
+    site, link = server.available(SITE), server.enabled(LINK)
     if not settings.edge_site:
-        return {LINK: None, SITE: None}
+        return {link: None, site: None}
     text = render(
         "apache",
-        SITE,
+        site,
         settings=settings,
         names=edge.names(),
         port=settings.port_in_url,
@@ -58,58 +63,59 @@ def _site(settings: edge.EdgeSettings) -> dict[str, files.Entry]:
     )
     return {
         tls.WEBROOT: files.Directory(),
-        SITE: files.File(text),
-        LINK: files.Link("../sites-available/hubstead.conf"),
+        site: files.File(text),
+        link: files.Link(f"../sites-available/{SITE}"),
     }
 
 
 @deploy("apache")
 def apache() -> None:
-    settings = load(edge.EdgeSettings)
+    settings, server = load(edge.EdgeSettings), distribution().apache
+    snippet, available = f"{server.directory}/{SNIPPET}", f"{server.directory}/conf-available"
     ports = {key: getattr(settings, key) for key in ("edge_http_port", "edge_https_port")}
     if settings.edge_site:
-        refuse_taken_ports("apache2", ports)
+        refuse_taken_ports(server.process, ports)
     # its proxy listens on IPv4 alone there
     proxy_host = "127.0.0.1" if edge.shares_host() else edge.proxy_address()
     root = tls.root_of(tier_host("hub"))
 
     claim("apache")
-    packages.installed(name="Install Apache", packages=["apache2"], owner="apache")
+    packages.installed(name="Install Apache", packages=server.packages, owner="apache")
     configuration.modules_enabled(name="Enable its modules", modules=MODULES)
     if settings.edge_site:
-        sites.default_disabled(name="Disable the package's own page", server=sites.APACHE)
+        sites.default_disabled(name="Disable the package's own page", server=server)
         configuration.listening(name="Listen on the service's ports", ports=list(ports.values()))
     else:
-        sites.default_restored(name="Leave the package's own page as it was", server=sites.APACHE)
+        sites.default_restored(name="Leave the package's own page as it was", server=server)
         configuration.ports_restored(name="Leave its ports as they were")
     configuration.overridden(
         name="Make room for many notebooks",
-        conffile=f"{APACHE}/mods-available/mpm_event.conf",
+        conffile=f"{server.directory}/mods-available/mpm_event.conf",
         file=WORKERS,
-        text=render("apache", f"{APACHE}/conf-available/{WORKERS}"),
+        text=render("apache", f"{available}/{WORKERS}"),
     )
     configuration.overridden(
         name="Keep its version to itself",
-        conffile=f"{APACHE}/conf-available/security.conf",
+        conffile=f"{available}/security.conf",
         file=TOKENS,
-        text=render("apache", f"{APACHE}/conf-available/{TOKENS}"),
+        text=render("apache", f"{available}/{TOKENS}"),
     )
     files.present(
         name="Write Apache's site",
         entries={
-            SNIPPET: files.File(
+            snippet: files.File(
                 render(
                     "apache",
-                    SNIPPET,
+                    snippet,
                     limit=settings.edge_upload_limit * 2**20,
                     base_url=load(HubSettings).hub_base_url,
                     proxy=f"{proxy_host}:{settings.proxy_port}",
                     root=root,
                 )
             ),
-            **_site(settings),
+            **_site(settings, server),
             f"{tls.public_directory()}/hooks/apache": (
-                files.File(HOOK, mode="755") if settings.edge_site else None
+                files.File(_hook(server), mode="755") if settings.edge_site else None
             ),
         },
     )
@@ -121,16 +127,16 @@ def apache() -> None:
         tries=1,
     )
     # the directories count as well: a link that went away leaves its mark there
-    inputs = [SNIPPET, SITE, root, configuration.PORTS]
-    inputs += [f"{APACHE}/{kind}-enabled" for kind in ("sites", "conf", "mods")]
-    inputs += [f"{APACHE}/conf-available/{name}" for name in (TOKENS, configuration.LISTEN)]
+    inputs = [snippet, server.available(SITE), root, configuration.PORTS]
+    inputs += [f"{server.directory}/{kind}-enabled" for kind in ("sites", "conf", "mods")]
+    inputs += [f"{available}/{name}" for name in (TOKENS, configuration.LISTEN)]
     if settings.edge_site:
         inputs.append(f"{tls.public_directory()}/current")
     units.running(
         name="Run Apache",
-        unit="apache2.service",
+        unit=server.unit,
         # a reload does not change the size of the scoreboard (mpm_common, ServerLimit)
-        inputs=[f"{APACHE}/conf-available/{WORKERS}"],
+        inputs=[f"{available}/{WORKERS}"],
         reload_inputs=inputs,
     )
 
@@ -138,21 +144,22 @@ def apache() -> None:
 @deploy("apache")
 def absent() -> None:
     """Remove what is ours, and Apache itself where it came for us alone."""
+    server = distribution().apache
     checks.passes(
         name="See that nobody else includes our snippet",
         part="Apache",
         script=f"""
             ! grep -RlsE '^[^#]*Include[^#]*[[:space:]/"]hubstead.conf' \\
-                --exclude={LINK.rsplit("/", 1)[-1]} {APACHE}/apache2.conf {APACHE}/*-enabled""",
+                --exclude={LINK} {server.directory}/apache2.conf {server.directory}/*-enabled""",
         mend="remove `Include hubstead.conf` there, then run again",
         tries=1,
     )
     files.present(
         name="Remove the site",
         entries={
-            LINK: None,
-            SITE: None,
-            SNIPPET: None,
+            server.enabled(LINK): None,
+            server.available(SITE): None,
+            f"{server.directory}/{SNIPPET}": None,
             **configuration.enabled(WORKERS, None),
             **configuration.enabled(TOKENS, None),
             tls.WEBROOT: None,
@@ -160,16 +167,16 @@ def absent() -> None:
             f"{tls.PUBLIC}/hooks/apache": None,
         },
     )
-    sites.default_restored(name="Enable the package's own page again", server=sites.APACHE)
+    sites.default_restored(name="Enable the package's own page again", server=server)
     configuration.ports_restored(name="Leave its ports as they were")
     configuration.modules_restored(name="Disable the modules that came for us", modules=MODULES)
-    sites.left_to_others(name="Leave Apache to the sites of others", server=sites.APACHE)
+    sites.left_to_others(name="Leave Apache to the sites of others", server=server)
     packages.purged(name="Remove Apache", owner="apache")
-    server.shell(
+    shell(
         name="Let Apache go on without the site, where it stays",
         commands=[
-            "! systemctl --quiet is-active apache2.service ||"
-            " { apachectl configtest && systemctl reload apache2.service; }",
+            f"! systemctl --quiet is-active {server.unit} ||"
+            f" {{ apachectl configtest && systemctl reload {server.unit}; }}",
             # Debian leaves it behind
             "rmdir --ignore-fail-on-non-empty /var/lib/apache2 2>/dev/null || true",
         ],

@@ -18,6 +18,7 @@ from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, host
 
+from hubstead.distributions import DISTRIBUTIONS, SUPPORTED, Distribution
 from hubstead.operations import certificates, files, packages, units
 from hubstead.operations.addresses import Addresses
 from hubstead.operations.firewall import Network
@@ -28,21 +29,12 @@ from hubstead.settings import Settings, load, load_for
 from hubstead.texts import URL_CHARACTERS, is_address, is_host_name, is_url
 from hubstead.topology import plays
 
-SUPPORTED = {("debian", "12"), ("debian", "13")}
 ARCHITECTURES = {"x86_64", "aarch64"}
 #: MiB free on the root file system that a first deploy needs, with the users' image (3.4 GiB,
 #: measured) and without, and that any run needs
 HUB_DISK, HOST_DISK, LEAST_DISK = 4000, 1000, 200
 #: One empty file a role that a switch of the settings may make needless
 ROLES = "/var/lib/hubstead/roles"
-#: The processes of such roles, as they listen
-PROCESSES = {
-    "traefik": "traefik",
-    "chp": "configurable-ht",  # a process has 15 characters of a name
-    "redirect": "lighttpd",
-    "nginx": "nginx",
-    "apache": "apache2",
-}
 
 
 def check_package_names(value: list[str]) -> list[str]:
@@ -174,12 +166,17 @@ def machine() -> MachineState:
     return _machines[here]
 
 
+def distribution() -> Distribution:
+    """What the distribution of the host at hand calls things. Raises as `machine` does."""
+    return DISTRIBUTIONS[machine().os, machine().version]
+
+
 def _fit_machine() -> MachineState:
     state: MachineState = host.get_fact(Machine)
     system = f"{host.name} is {state.os} {state.version} on {state.architecture}"
-    if (state.os, state.version) not in SUPPORTED:
+    if (state.os, state.version) not in DISTRIBUTIONS:
         raise PyinfraError(
-            f"{system}: Hubstead runs on Debian 12 and 13. Install one of them on this host."
+            f"{system}: Hubstead runs on {SUPPORTED}. Install one of them on this host."
         )
     if state.architecture not in ARCHITECTURES:
         raise PyinfraError(f"{system}: Hubstead runs on x86_64 and aarch64. Take another host.")
@@ -239,7 +236,14 @@ def refuse_taken_ports(owner: str | None, ports: dict[str, int]) -> None:
     + ports: setting to port.
     """
     here = machine()
-    ours = {owner} | {PROCESSES[role] for role in here.roles if role in PROCESSES}
+    processes = {
+        "traefik": "traefik",
+        "chp": "configurable-ht",  # a process has 15 characters of a name
+        "redirect": distribution().lighttpd.process,
+        "nginx": distribution().nginx.process,
+        "apache": distribution().apache.process,
+    }
+    ours = {owner} | {processes[role] for role in here.roles if role in processes}
     for key, port in ports.items():
         others = [name for name in here.listeners.get(port, []) if name not in ours]
         if others:
@@ -280,12 +284,7 @@ def base() -> None:
     packages.installed(
         name="Install the base packages",
         packages=[
-            "ca-certificates",
-            "curl",
-            "openssl",
-            "python3-venv",
-            "tzdata",
-            "unattended-upgrades",
+            *distribution().base_packages,
             *settings.base_packages,
         ],
     )
@@ -326,4 +325,4 @@ def base() -> None:
                 )
             },
         )
-        units.running(name="Run sshd with them", unit="ssh.service", reload_inputs=[sshd])
+        units.running(name="Run sshd with them", unit=distribution().ssh_unit, reload_inputs=[sshd])

@@ -14,7 +14,7 @@ from pyinfra.operations import server
 from hubstead.operations import acme, files, packages, units
 from hubstead.render import render
 from hubstead.roles import tls
-from hubstead.roles.base import ROLES, claim
+from hubstead.roles.base import ROLES, claim, distribution
 
 SCRIPT = "/usr/local/lib/hubstead/certbot-certificate"
 _DIRECTORY = "/etc/letsencrypt"
@@ -25,7 +25,9 @@ _HOOK = f"{_DIRECTORY}/renewal-hooks/deploy/hubstead"
 def certbot() -> None:
     """Once the front runs, and the internet reaches it."""
     claim("certbot")
-    packages.installed(name="Install certbot", packages=["certbot"], owner="certbot")
+    packages.installed(
+        name="Install certbot", packages=distribution().certbot.packages, owner="certbot"
+    )
     files.present(
         name="Write what installs its certificates",
         entries={
@@ -36,7 +38,7 @@ def certbot() -> None:
         },
     )
     acme.obtained(name="Get the certificate", script=SCRIPT)
-    units.running(name="Renew it in time", unit="certbot.timer")
+    units.running(name="Renew it in time", unit=distribution().certbot.unit)
 
 
 # The purge of the package takes /etc/letsencrypt along, with whatever it has.

@@ -13,14 +13,13 @@ from pyinfra.context import host
 from hubstead.operations import docker, files, packages, releases, units
 from hubstead.operations.addresses import Addresses
 from hubstead.render import render
-from hubstead.roles.base import BaseSettings, check_package_names, machine
+from hubstead.roles.base import BaseSettings, check_package_names, distribution, machine
 from hubstead.settings import Settings, load
 from hubstead.texts import is_image, is_pinned
 
 NETWORK = "hubstead"
 IMAGE = "hubstead/singleuser"
 BASE = "hubstead/base"
-PACKAGES = {"12": ["docker.io"], "13": ["docker.io", "docker-cli", "docker-buildx"]}
 
 
 class DockerSettings(Settings):
@@ -104,11 +103,11 @@ def context() -> dict[str, files.File]:
     settings, base = load(DockerSettings), load(BaseSettings)
     codename = machine().codename
     archive = settings.docker_base_archives.get(codename)
-    default = f"{BASE}:{docker.archive_tag(archive)}" if archive else f"debian:{codename}-slim"
+    imported = f"{BASE}:{docker.archive_tag(archive)}" if archive else None
     dockerfile = render(
         "docker",
         "/opt/hubstead/singleuser/Dockerfile",
-        image=settings.docker_base_image or default,
+        image=settings.docker_base_image or imported or distribution().base_image,
         packages=settings.docker_image_packages,
         base=base,
         codename=codename,
@@ -157,8 +156,8 @@ def install() -> None:
             ),
         },
     )
-    packages.installed(name="Install Docker", packages=PACKAGES[machine().version])
-    units.running(name="Run Docker", unit="docker.service", inputs=[daemon])
+    packages.installed(name="Install Docker", packages=distribution().docker.packages)
+    units.running(name="Run Docker", unit=distribution().docker.unit, inputs=[daemon])
     docker.network(
         name="Create the users' network",
         network=NETWORK,

@@ -17,7 +17,7 @@ from hubstead.operations.addresses import Connection, Resolvers, SshConnection
 from hubstead.operations.firewall import LINK_LOCAL, Network, Opening, Policy, Users
 from hubstead.render import render
 from hubstead.roles.application import serves
-from hubstead.roles.base import networks
+from hubstead.roles.base import distribution, networks
 from hubstead.roles.docker import DockerSettings
 from hubstead.roles.edge import EdgeSettings, is_front
 from hubstead.roles.jupyterhub import HubSettings
@@ -187,7 +187,7 @@ def firewall() -> None:
         return
     v4, v6 = chains.rules(policy(settings))
 
-    packages.installed(name="Install iptables", packages=["iptables"])
+    packages.installed(name="Install iptables", packages=distribution().iptables_packages)
     files.present(
         name="Write the firewall's script and units",
         entries={

@@ -13,7 +13,7 @@ from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import chp, docker, edge, postgres, traefik
 from hubstead.roles.application import ApplicationSettings
-from hubstead.roles.base import claim, refuse_taken_ports
+from hubstead.roles.base import claim, distribution, refuse_taken_ports
 from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
 from hubstead.texts import is_path
@@ -100,9 +100,9 @@ def jupyterhub() -> None:
     )
     hub_url = f"http://{network.gateway}:{settings.hub_api_port}"
     proxy = load(edge.EdgeSettings).proxy
-    needs = ["docker.service", chp.UNIT if proxy == "chp" else "traefik.service"]
+    needs = [distribution().docker.unit, chp.UNIT if proxy == "chp" else "traefik.service"]
     if postgres.shares_host():
-        needs.append("postgresql.service")
+        needs.append(distribution().postgres.starter)
     credentials = {
         "database-url": postgres.database_url("jupyterhub"),
         "users": postgres.conninfo("userdb_reader"),
@@ -116,7 +116,7 @@ def jupyterhub() -> None:
         name="Create the user jupyterhub",
         user=USER,
         home="/var/lib/jupyterhub",
-        groups=["docker"],
+        groups=[distribution().docker.group],
     )
     release(name="Build the release of JupyterHub", component="hub", wheels=[wheels.userdb()])
     files.present(

@@ -11,20 +11,19 @@ from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
 
 from hubstead import secrets, wheels
+from hubstead.distributions import WebServer
 from hubstead.operations import accounts, checks, files, packages, sites, units
 from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import edge, nginx, postgres, tls
 from hubstead.roles.application import ApplicationSettings
-from hubstead.roles.base import check_package_names, claim, refuse_taken_ports
+from hubstead.roles.base import check_package_names, claim, distribution, refuse_taken_ports
 from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
 
 USER = "jupyterlab"
 #: The least that the login takes (hubstead_userdb.login.settings)
 SECRET_KEY = secrets.Kind(r"[!-~]{32,}", "at least 32 characters of printable ASCII, no spaces")
-#: Nginx's workers, who reach the sockets of the login, the relay and JupyterLab
-PROXY = "www-data"
 #: Reads JupyterLab's token beside JupyterLab itself
 TOKEN_GROUP = "hubstead-token"
 CONFIGURATION = "/etc/jupyterlab"
@@ -32,9 +31,6 @@ CREDENTIALS = f"{CONFIGURATION}/credentials"
 OVERRIDES = f"{CONFIGURATION}/labconfig/default_setting_overrides.json"
 #: Notebooks and home of everybody
 DATA = "/var/lib/jupyterlab"
-SITE = "/etc/nginx/sites-available/hubstead-jupyterlab"
-LINK = "/etc/nginx/sites-enabled/hubstead-jupyterlab"
-SHARED = "/etc/nginx/conf.d/hubstead-jupyterlab.conf"
 SYSTEM = "/etc/systemd/system"
 TMPFILES = "/etc/tmpfiles.d/hubstead-jupyterlab.conf"
 
@@ -72,7 +68,8 @@ class JupyterLabSettings(Settings):
 @deploy("jupyterlab")
 def jupyterlab() -> None:
     settings, front = load(JupyterLabSettings), load(edge.EdgeSettings)
-    refuse_taken_ports("nginx", {"proxy_port": front.proxy_port})
+    server = distribution().nginx
+    refuse_taken_ports(server.process, {"proxy_port": front.proxy_port})
     credentials = {
         "users": postgres.conninfo("userdb_login"),
         "secret-key": secrets.generated("login_secret_key", SECRET_KEY),
@@ -86,9 +83,11 @@ def jupyterlab() -> None:
     )
     accounts.system_group(name="Create the group that reads the token", group=TOKEN_GROUP)
     packages.installed(
-        name="Install Nginx", packages=["nginx", *settings.jupyterlab_packages], owner="nginx"
+        name="Install Nginx",
+        packages=[*server.packages, *settings.jupyterlab_packages],
+        owner="nginx",
     )
-    sites.default_disabled(name="Disable the package's own page", server=sites.NGINX)
+    sites.default_disabled(name="Disable the package's own page", server=server)
     release(name="Build the release of JupyterLab", component="singleuser")
     release(name="Build the release of the login", component="login", wheels=[wheels.userdb()])
     files.present(
@@ -104,10 +103,12 @@ def jupyterlab() -> None:
             DATA: files.Directory(mode="700", user=USER, group=USER),
             f"{DATA}/notebooks": files.Directory(mode="700", user=USER, group=USER),
             TMPFILES: files.File(
-                render("jupyterlab", TMPFILES, user=USER, proxy=PROXY, token_group=TOKEN_GROUP)
+                render(
+                    "jupyterlab", TMPFILES, user=USER, proxy=server.user, token_group=TOKEN_GROUP
+                )
             ),
             # now, and at each boot by the file above
-            "/run/hubstead-jupyterlab": files.Directory(mode="2710", user=USER, group=PROXY),
+            "/run/hubstead-jupyterlab": files.Directory(mode="2710", user=USER, group=server.user),
             "/run/hubstead-token": files.Directory(mode="2710", user=USER, group=TOKEN_GROUP),
             f"{SYSTEM}/jupyterlab.service": files.File(
                 render("jupyterlab", f"{SYSTEM}/jupyterlab.service", settings=settings, data=DATA)
@@ -136,7 +137,7 @@ def jupyterlab() -> None:
                         f"{SYSTEM}/hubstead-login{unit}",
                         settings=settings,
                         origins=origins,
-                        proxy=PROXY,
+                        proxy=server.user,
                         token_group=TOKEN_GROUP,
                         credentials=CREDENTIALS,
                     )
@@ -157,20 +158,22 @@ def jupyterlab() -> None:
         unit="hubstead-login-relay.service",
         inputs=["/opt/hubstead/login/current"],
     )
-    _site(front)
+    _site(front, server)
     summarise(f"Service: {edge.public_url()}/")
 
 
-def _site(front: edge.EdgeSettings) -> None:
+def _site(front: edge.EdgeSettings, server: WebServer) -> None:
+    site = server.available("hubstead-jupyterlab")
+    shared = f"{server.directory}/conf.d/hubstead-jupyterlab.conf"
     hook = f"{tls.INTERNAL}/hooks/jupyterlab"
     files.present(
         name="Write Nginx's site",
         entries={
-            SHARED: files.File(render("jupyterlab", SHARED)),
-            SITE: files.File(
+            shared: files.File(render("jupyterlab", shared)),
+            site: files.File(
                 render(
                     "jupyterlab",
-                    SITE,
+                    site,
                     listen=[f"127.0.0.1:{front.proxy_port}"]
                     if edge.shares_host()
                     else [str(front.proxy_port), f"[::]:{front.proxy_port}"],
@@ -179,8 +182,8 @@ def _site(front: edge.EdgeSettings) -> None:
                     edge_networks=edge.edge_networks(),
                 )
             ),
-            LINK: files.Link(SITE),
-            hook: files.File(nginx.HOOK, mode="755"),
+            server.enabled("hubstead-jupyterlab"): files.Link(site),
+            hook: files.File(nginx.hook(server), mode="755"),
         },
     )
     checks.passes(
@@ -192,6 +195,11 @@ def _site(front: edge.EdgeSettings) -> None:
     )
     units.running(
         name="Run Nginx",
-        unit="nginx.service",
-        reload_inputs=[SHARED, SITE, "/etc/nginx/sites-enabled", f"{tls.INTERNAL}/current"],
+        unit=server.unit,
+        reload_inputs=[
+            shared,
+            site,
+            f"{server.directory}/sites-enabled",
+            f"{tls.INTERNAL}/current",
+        ],
     )

@@ -9,54 +9,65 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
-from pyinfra.operations import server
+from pyinfra.operations.server import shell
 
+from hubstead.distributions import WebServer
 from hubstead.operations import checks, files, packages, sites, units
 from hubstead.operations.addresses import Resolvers
 from hubstead.render import render
 from hubstead.roles import edge, tls
-from hubstead.roles.base import ROLES, claim, machine, refuse_taken_ports
+from hubstead.roles.base import ROLES, claim, distribution, refuse_taken_ports
 from hubstead.roles.jupyterhub import HubSettings
 from hubstead.settings import load
 from hubstead.topology import tier_host
 
-NGINX = "/etc/nginx"
-SITE = f"{NGINX}/sites-available/hubstead"
-#: The last of the enabled sites: where nobody names a default one, nginx takes the first
-LINK = f"{NGINX}/sites-enabled/zz-hubstead"
-TLS = f"{NGINX}/snippets/hubstead-tls.conf"
-SNIPPET = f"{NGINX}/snippets/hubstead.conf"
-SHARED = f"{NGINX}/conf.d/hubstead.conf"
-#: Not below /etc/systemd/system: a new drop-in there is a reason to restart, and other people's
-#: sites may be served
-DROP_IN = "/usr/local/lib/systemd/system/nginx.service.d/hubstead.conf"
+#: The site, and its link, the last of the enabled ones: where nobody names a default one, nginx
+#: takes the first
+SITE, LINK = "hubstead", "zz-hubstead"
+TLS, SNIPPET, SHARED = (
+    "snippets/hubstead-tls.conf",
+    "snippets/hubstead.conf",
+    "conf.d/hubstead.conf",
+)
 #: The package's page, as it is served
 PAGE = "/var/www/html/index.nginx-debian.html"
-#: Runs when the certificate was renewed, in a sandbox without the sockets that a test of the
-#: configuration opens; the reload tests it, by our drop-in
-HOOK = """#!/bin/sh
-# Written by Hubstead.
-exec systemctl try-reload-or-restart nginx.service
-"""
 _FAULT = (
     "nginx was not touched and serves as before. Mend the file that it names, or the settings that "
     "it comes from, and run again."
 )
 
 
-def _site(settings: edge.EdgeSettings) -> dict[str, files.Entry]:
+def hook(server: WebServer) -> str:
+    """Runs when the certificate was renewed, in a sandbox without the sockets that a test of the
+    configuration opens; the reload tests it, by our drop-in.
+    """
+    return f"""#!/bin/sh
+# Written by Hubstead.
+exec systemctl try-reload-or-restart {server.unit}
+"""
+
+
+def _drop_in(server: WebServer) -> str:
+    """Not below /etc/systemd/system: a new drop-in there is a reason to restart, and other people's
+    sites may be served.
+    """
+    return f"/usr/local/lib/systemd/system/{server.unit}.d/hubstead.conf"
+
+
+def _site(settings: edge.EdgeSettings, server: WebServer) -> dict[str, files.Entry]:
     """The site; nothing of it where the owner's own includes the snippet."""
+    site, link = server.available(SITE), server.enabled(LINK)
     if not settings.edge_site:
-        return {LINK: None, SITE: None, TLS: None}
+        return {link: None, site: None, f"{server.directory}/{TLS}": None}
     resolvers = host.get_fact(Resolvers) if settings.edge_ocsp else []
     if settings.edge_ocsp and not resolvers:
         raise PyinfraError(
             f"{host.name}: `edge_ocsp` needs a DNS server, and /etc/resolv.conf names none. Add "
             "one, or set `edge_ocsp` to False."
         )
-    site = render(
+    text = render(
         "nginx",
-        SITE,
+        site,
         settings=settings,
         names=edge.names(),
         port=settings.port_in_url,
@@ -65,59 +76,61 @@ def _site(settings: edge.EdgeSettings) -> dict[str, files.Entry]:
     )
     https = render(
         "nginx",
-        TLS,
+        f"{server.directory}/{TLS}",
         settings=settings,
-        # `listen … http2` until nginx 1.25, and Debian 12 has 1.22
-        http2_directive=machine().version != "12",
+        http2_directive=distribution().nginx_http2,
         certificate=tls.public_directory(),
         ciphers=edge.CIPHERS,
         resolvers=resolvers,
     )
     return {
         tls.WEBROOT: files.Directory(),
-        TLS: files.File(https),
-        SITE: files.File(site),
-        LINK: files.Link(SITE),
+        f"{server.directory}/{TLS}": files.File(https),
+        site: files.File(text),
+        link: files.Link(site),
     }
 
 
 @deploy("nginx")
 def nginx() -> None:
-    settings = load(edge.EdgeSettings)
+    settings, server = load(edge.EdgeSettings), distribution().nginx
+    shared, snippet = f"{server.directory}/{SHARED}", f"{server.directory}/{SNIPPET}"
+    drop_in = _drop_in(server)
     if settings.edge_site:
         ports = ("edge_http_port", "edge_https_port")
-        refuse_taken_ports("nginx", {key: getattr(settings, key) for key in ports})
+        refuse_taken_ports(server.process, {key: getattr(settings, key) for key in ports})
     # its proxy listens on IPv4 alone there
     proxy_host = "127.0.0.1" if edge.shares_host() else edge.proxy_address()
     root = tls.root_of(tier_host("hub"))
-    hook = f"{tls.public_directory()}/hooks/nginx"
 
     claim("nginx")
-    packages.installed(name="Install Nginx", packages=["nginx"], owner="nginx")
+    packages.installed(name="Install Nginx", packages=server.packages, owner="nginx")
     if settings.edge_site:
-        sites.default_disabled(name="Disable the package's own page", server=sites.NGINX)
+        sites.default_disabled(name="Disable the package's own page", server=server)
     else:
-        sites.default_restored(name="Leave the package's own page as it was", server=sites.NGINX)
+        sites.default_restored(name="Leave the package's own page as it was", server=server)
     files.present(
         name="Write Nginx's site",
         entries={
-            SHARED: files.File(
-                render("nginx", SHARED, proxy=f"{proxy_host}:{settings.proxy_port}")
+            shared: files.File(
+                render("nginx", shared, proxy=f"{proxy_host}:{settings.proxy_port}")
             ),
-            SNIPPET: files.File(
+            snippet: files.File(
                 render(
                     "nginx",
-                    SNIPPET,
+                    snippet,
                     settings=settings,
                     base_url=load(HubSettings).hub_base_url,
                     name=edge.proxy_address(),
                     root=root,
                 )
             ),
-            **_site(settings),
-            DROP_IN.rsplit("/", 1)[0]: files.Directory(),
-            DROP_IN: files.File(render("nginx", DROP_IN)),
-            hook: files.File(HOOK, mode="755") if settings.edge_site else None,
+            **_site(settings, server),
+            drop_in.rsplit("/", 1)[0]: files.Directory(),
+            drop_in: files.File(render("nginx", drop_in)),
+            f"{tls.public_directory()}/hooks/nginx": (
+                files.File(hook(server), mode="755") if settings.edge_site else None
+            ),
         },
     )
     checks.passes(
@@ -127,43 +140,44 @@ def nginx() -> None:
         mend=_FAULT,
         tries=1,
     )
-    units.extended(name="Test it before each reload", unit="nginx.service", drop_in=DROP_IN)
+    units.extended(name="Test it before each reload", unit=server.unit, drop_in=drop_in)
     # the directory counts as well: a link that went away leaves its mark there
-    inputs = [SHARED, SNIPPET, TLS, SITE, f"{NGINX}/sites-enabled", root]
+    inputs = [shared, snippet, f"{server.directory}/{TLS}", server.available(SITE), root]
+    inputs.append(f"{server.directory}/sites-enabled")
     if settings.edge_site:
         inputs.append(f"{tls.public_directory()}/current")
-    units.running(name="Run Nginx", unit="nginx.service", reload_inputs=inputs)
+    units.running(name="Run Nginx", unit=server.unit, reload_inputs=inputs)
 
 
 @deploy("nginx")
 def absent() -> None:
     """Remove what is ours, and Nginx itself where it came for us alone."""
+    server = distribution().nginx
     checks.passes(
         name="See that nobody else includes our snippet",
         part="Nginx",
         script=f"""
-            ! grep -RlsE '^[^#]*snippets/hubstead.conf' --exclude={LINK.rsplit("/", 1)[-1]} \\
-                {NGINX}/nginx.conf {NGINX}/conf.d {NGINX}/sites-enabled""",
+            ! grep -RlsE '^[^#]*snippets/hubstead.conf' --exclude={LINK} \\
+                {server.directory}/nginx.conf {server.directory}/conf.d \\
+                {server.directory}/sites-enabled""",
         mend="remove `include snippets/hubstead.conf` there, then run again",
         tries=1,
     )
     files.present(
         name="Remove the site",
         entries={
-            LINK: None,
-            SITE: None,
-            TLS: None,
-            SNIPPET: None,
-            SHARED: None,
-            DROP_IN.rsplit("/", 1)[0]: None,
+            server.enabled(LINK): None,
+            server.available(SITE): None,
+            **{f"{server.directory}/{file}": None for file in (TLS, SNIPPET, SHARED)},
+            _drop_in(server).rsplit("/", 1)[0]: None,
             tls.WEBROOT: None,
             f"{tls.INTERNAL}/hooks/nginx": None,
             f"{tls.PUBLIC}/hooks/nginx": None,
         },
     )
-    sites.default_restored(name="Enable the package's own page again", server=sites.NGINX)
-    sites.left_to_others(name="Leave Nginx to the sites of others", server=sites.NGINX)
-    server.shell(
+    sites.default_restored(name="Enable the package's own page again", server=server)
+    sites.left_to_others(name="Leave Nginx to the sites of others", server=server)
+    shell(
         name="Take the package's page along, which Debian leaves behind",
         commands=[
             f"if [ -e {packages.NOTES}/nginx ] && cmp -s {PAGE} /usr/share/nginx/html/index.html;"
@@ -171,16 +185,16 @@ def absent() -> None:
         ],
     )
     packages.purged(name="Remove Nginx", owner="nginx")
-    server.shell(
+    shell(
         name="Let Nginx go on without the site, where it stays",
         commands=[
             "cd /usr/local/lib && rmdir -p --ignore-fail-on-non-empty systemd/system",
             "systemctl daemon-reload",
-            "! systemctl --quiet is-active nginx.service ||"
-            " { nginx -t -q && systemctl reload nginx.service; }",
+            f"! systemctl --quiet is-active {server.unit} ||"
+            f" {{ nginx -t -q && systemctl reload {server.unit}; }}",
             # systemd remembers how a unit ended that is no more
-            "systemctl is-enabled nginx.service >/dev/null 2>&1 ||"
-            " systemctl reset-failed nginx.service 2>/dev/null || true",
+            f"systemctl is-enabled {server.unit} >/dev/null 2>&1 ||"
+            f" systemctl reset-failed {server.unit} 2>/dev/null || true",
         ],
     )
     files.present(name="Note down that Nginx is gone", entries={f"{ROLES}/nginx": None})

@@ -18,14 +18,12 @@ from hubstead.operations import accounts, files, packages, postgres, units
 from hubstead.render import render
 from hubstead.roles import tls
 from hubstead.roles.application import application
-from hubstead.roles.base import address, machine, networks
+from hubstead.roles.base import address, distribution, machine, networks
 from hubstead.settings import Settings, load
 from hubstead.texts import is_access_rule, is_address, is_host_name
 from hubstead.topology import tier_host
 
-#: The version that each Debian release ships
-DISTRIBUTED = {"12": 15, "13": 17}
-#: The directory of its Unix socket
+#: The directory of its Unix socket, in every distribution
 SOCKETS = "/run/postgresql"
 #: Role to the database that it connects to
 ACCESS = {"jupyterhub": "jupyterhub", "userdb_owner": "userdb", "userdb_reader": "userdb"}
@@ -129,19 +127,16 @@ def database_url(role: str) -> str:
 @deploy("postgres")
 def install() -> None:
     settings = load(PostgresSettings)
-    here = machine()
-    version = DISTRIBUTED[here.version]
-    configuration = f"/etc/postgresql/{version}/main"
-    tuning = f"{configuration}/conf.d/hubstead.conf"
-    access = f"{configuration}/pg_hba.conf"
-    service = f"postgresql@{version}-main.service"
+    memory, server = machine().memory, distribution().postgres
+    tuning = f"{server.configuration}/conf.d/hubstead.conf"
+    access = f"{server.configuration}/pg_hba.conf"
     apart = not shares_host()
     hub = networks(tier_host("hub")) if apart else []
 
-    packages.installed(name="Install PostgreSQL", packages=[f"postgresql-{version}"])
+    packages.installed(name="Install PostgreSQL", packages=server.packages)
     if apart:
         accounts.member(
-            name="Let PostgreSQL read the key of the host", user="postgres", group=tls.GROUP
+            name="Let PostgreSQL read the key of the host", user=server.user, group=tls.GROUP
         )
     files.present(
         name="Write its settings and access rules",
@@ -153,8 +148,8 @@ def install() -> None:
                     settings=settings,
                     tls=tls.INTERNAL if apart else None,
                     shared_buffers=settings.postgres_shared_buffers
-                    or min(max(here.memory // 16, 32), 2048),
-                    cache=max(here.memory // 4, 128),
+                    or min(max(memory // 16, 32), 2048),
+                    cache=max(memory // 4, 128),
                 )
             ),
             access: files.File(
@@ -167,11 +162,12 @@ def install() -> None:
                     hub=hub,
                 ),
                 mode="640",
-                user="postgres",
-                group="postgres",
+                user=server.user,
+                group=server.user,
             ),
             HOOK: files.File(
-                f"#!/bin/sh\n# Written by Hubstead.\nsystemctl try-reload-or-restart {service}\n",
+                "#!/bin/sh\n# Written by Hubstead.\n"
+                f"systemctl try-reload-or-restart {server.unit}\n",
                 mode="755",
             )
             if apart
@@ -180,7 +176,7 @@ def install() -> None:
     )
     units.running(
         name="Run PostgreSQL",
-        unit=service,
+        unit=server.unit,
         inputs=[tuning],
         reload_inputs=[access],
     )

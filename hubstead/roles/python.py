@@ -8,7 +8,7 @@ from pydantic import Field
 from pyinfra.api.deploy import deploy
 
 from hubstead.operations import files, packages, releases
-from hubstead.roles.base import build_env
+from hubstead.roles.base import build_env, distribution
 from hubstead.settings import Settings, load
 
 
@@ -44,7 +44,7 @@ def release(name: str, component: str, wheels: Sequence[releases.Wheel] = ()) ->
 @deploy("python")
 def python() -> None:
     settings = load(PythonSettings)
-    packages.installed(name="Install Python's venv module", packages=["python3-venv"])
+    packages.installed(name="Install Python's venv module", packages=distribution().venv_packages)
     releases.bootstrap(
         name="Build the release of uv",
         python=settings.python_interpreter,

@@ -12,20 +12,24 @@ from pyinfra.operations import server
 from hubstead.operations import files, packages, units
 from hubstead.render import render
 from hubstead.roles import tls
-from hubstead.roles.base import ROLES, claim, refuse_taken_ports
+from hubstead.roles.base import ROLES, claim, distribution, refuse_taken_ports
 from hubstead.roles.edge import EdgeSettings
 from hubstead.settings import load
 
 UNIT = "hubstead-redirect.service"
 _FILE = f"/etc/systemd/system/{UNIT}"
 _CONFIGURATION = "/etc/hubstead/redirect.conf"
-#: The package's own unit starts at its installation, on port 80
-_PACKAGED = "/etc/systemd/system/lighttpd.service"
+
+
+def _packaged() -> str:
+    """The mask of the package's own unit, which starts at its installation, on port 80."""
+    return f"/etc/systemd/system/{distribution().lighttpd.unit}"
 
 
 def _is_ours() -> bool:
     """Whether lighttpd is on the host for this role alone, or not at all."""
-    installed = "lighttpd" in host.get_fact(packages.Packages, ["lighttpd"]).installed
+    wanted = list(distribution().lighttpd.packages)
+    installed = host.get_fact(packages.Packages, wanted).installed
     return not installed or bool(host.get_fact(packages.Note, "redirect"))
 
 
@@ -38,9 +42,11 @@ def redirect() -> None:
     if _is_ours():
         files.present(
             name="Mask the unit of lighttpd's package",
-            entries={_PACKAGED: files.Link("/dev/null")},
+            entries={_packaged(): files.Link("/dev/null")},
         )
-    packages.installed(name="Install lighttpd", packages=["lighttpd"], owner="redirect")
+    packages.installed(
+        name="Install lighttpd", packages=distribution().lighttpd.packages, owner="redirect"
+    )
     files.present(
         name="Write the way from HTTP to HTTPS",
         entries={
@@ -68,7 +74,7 @@ def absent() -> None:
             _FILE: None,
             _CONFIGURATION: None,
             tls.WEBROOT: None,
-            **({_PACKAGED: None} if ours else {}),
+            **({_packaged(): None} if ours else {}),
         },
     )
     if ours:

@@ -9,6 +9,7 @@ from pyinfra.api.deploy import deploy
 from hubstead.operations import checks
 from hubstead.roles import chp, docker, edge, tls
 from hubstead.roles.application import application
+from hubstead.roles.base import distribution
 from hubstead.roles.jupyterhub import CREDENTIALS, HubSettings
 from hubstead.settings import load
 from hubstead.topology import tier_host
@@ -32,18 +33,20 @@ sys.exit("a container reaches the sshd of its host: the firewall is not in place
 """
 
 
-#: What has to run for an answer, by what faces the internet: over HTTPS and over HTTP
-_UNITS = {
-    "traefik": ("traefik.service", "traefik.service"),
-    "chp": (chp.UNIT, "hubstead-redirect.service"),
-    "nginx": ("nginx.service", "nginx.service"),
-    "apache": ("apache2.service", "apache2.service"),
-}
+def _units() -> tuple[str, str]:
+    """What has to run for an answer of the host that faces the internet: over HTTPS, over HTTP."""
+    settings = load(edge.EdgeSettings)
+    return {
+        "traefik": ("traefik.service", "traefik.service"),
+        "chp": (chp.UNIT, "hubstead-redirect.service"),
+        "nginx": (distribution().nginx.unit, distribution().nginx.unit),
+        "apache": (distribution().apache.unit, distribution().apache.unit),
+    }[settings.proxy if settings.edge == "none" else settings.edge]
 
 
 def _database() -> str:
     """Where to read what ails the database."""
-    return f"journalctl -u 'postgresql@*' on {tier_host('db').name}"
+    return f"journalctl -u 'postgresql*' on {tier_host('db').name}"
 
 
 def _users_table() -> None:
@@ -126,7 +129,7 @@ def front() -> None:
     hub = application() == "jupyterhub"
     page = f"{load(HubSettings).hub_base_url}hub/login" if hub else "/auth/login"
     behind = "jupyterhub" if hub else "hubstead-login"
-    https, http = _UNITS[settings.proxy if settings.edge == "none" else settings.edge]
+    https, http = _units()
     # whether people trust a certificate from elsewhere is not for this host to say
     internal = load(tls.TlsSettings).tls == "internal"
     trust = f"--cacert {tls.INTERNAL}/ca.pem" if internal else "--insecure"

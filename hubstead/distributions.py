@@ -1,0 +1,164 @@
+"""The distributions that a host may have, as data: what each calls its packages, units and users.
+
+A role asks `hubstead.roles.base.distribution()` about the host at hand, and names none of them by
+itself. What is for one distribution's own tools is a module of hubstead.operations: `packages` (apt
+and dpkg), `sites` (dpkg), `apache` (a2enmod), `certificates` (update-ca-certificates).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the distribution packages, and runs as the systemd unit `unit`."""
+
+    packages: tuple[str, ...]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Docker(Service):
+    """The engine. Who is in `group` may use it."""
+
+    group: str
+
+
+@dataclass(frozen=True)
+class Postgres(Service):
+    """The server: `unit` is that of its cluster, `starter` the one to start behind.
+
+    `configuration` is the directory of postgresql.conf, with a conf.d.
+    """
+
+    user: str
+    starter: str
+    configuration: str
+
+
+@dataclass(frozen=True)
+class Server(Service):
+    """What listens, as the process `process`: at most 15 characters (proc(5), comm)."""
+
+    process: str
+
+
+@dataclass(frozen=True)
+class WebServer(Server):
+    """A web server with sites, whose workers run as `user`.
+
+    `directory` has sites-available and sites-enabled, and there the default site `default`, which
+    the package `shipper` brings.
+    """
+
+    name: str
+    user: str
+    directory: str
+    shipper: str
+    default: str
+
+    def available(self, file: str) -> str:
+        """The path of a site."""
+        return f"{self.directory}/sites-available/{file}"
+
+    def enabled(self, file: str) -> str:
+        """The path of a link that enables a site. The server reads them in alphabetical order."""
+        return f"{self.directory}/sites-enabled/{file}"
+
+    @property
+    def default_site(self) -> str:
+        """The path of the default site."""
+        return self.available(self.default)
+
+    @property
+    def default_link(self) -> str:
+        """The path of the link that enables it."""
+        return self.enabled(self.default)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A release of a distribution.
+
+    `nginx_http2`: whether its Nginx has the directive `http2` (since 1.25), in the place of `listen
+    … http2`. `base_image` is the users' image's, in an image registry.
+    """
+
+    base_packages: tuple[str, ...]
+    venv_packages: tuple[str, ...]
+    iptables_packages: tuple[str, ...]
+    ssh_unit: str
+    docker: Docker
+    base_image: str
+    postgres: Postgres
+    nginx: WebServer
+    nginx_http2: bool
+    apache: WebServer
+    lighttpd: Server
+    certbot: Service
+
+
+DEBIAN_APACHE = WebServer(
+    packages=("apache2",),
+    unit="apache2.service",
+    name="apache",
+    process="apache2",
+    user="www-data",
+    directory="/etc/apache2",
+    shipper="apache2",
+    default="000-default.conf",
+)
+DEBIAN_NGINX = WebServer(
+    packages=("nginx",),
+    unit="nginx.service",
+    name="nginx",
+    process="nginx",
+    user="www-data",
+    directory="/etc/nginx",
+    shipper="nginx-common",
+    default="default",
+)
+
+
+def _debian(
+    codename: str, postgres: int, docker_packages: tuple[str, ...], nginx_http2: bool
+) -> Distribution:
+    return Distribution(
+        base_packages=(
+            "ca-certificates",
+            "curl",
+            "openssl",
+            "python3-venv",
+            "tzdata",
+            "unattended-upgrades",
+        ),
+        venv_packages=("python3-venv",),
+        iptables_packages=("iptables",),
+        ssh_unit="ssh.service",
+        docker=Docker(packages=docker_packages, unit="docker.service", group="docker"),
+        base_image=f"debian:{codename}-slim",
+        postgres=Postgres(
+            packages=(f"postgresql-{postgres}",),
+            unit=f"postgresql@{postgres}-main.service",
+            user="postgres",
+            starter="postgresql.service",
+            configuration=f"/etc/postgresql/{postgres}/main",
+        ),
+        nginx=DEBIAN_NGINX,
+        nginx_http2=nginx_http2,
+        apache=DEBIAN_APACHE,
+        lighttpd=Server(packages=("lighttpd",), unit="lighttpd.service", process="lighttpd"),
+        certbot=Service(packages=("certbot",), unit="certbot.timer"),
+    )
+
+
+#: By ID and VERSION_ID of os-release(5)
+DISTRIBUTIONS = {
+    ("debian", "12"): _debian("bookworm", 15, ("docker.io",), nginx_http2=False),
+    ("debian", "13"): _debian(
+        "trixie", 17, ("docker.io", "docker-cli", "docker-buildx"), nginx_http2=True
+    ),
+}
+#: The same in words
+SUPPORTED = "Debian 12 and 13"

@@ -10,7 +10,7 @@ import json
 
 from pyinfra.api.deploy import deploy
 
-from hubstead import secrets
+from hubstead import hub, secrets
 from hubstead.operations import accounts, files, releases, units
 from hubstead.render import render
 from hubstead.roles import edge, tls
@@ -41,6 +41,21 @@ _SECURITY_HEADERS = {
 def token() -> str:
     """What the Hub shows to the proxy's API."""
     return secrets.generated("chp_auth_token", secrets.TOKEN)
+
+
+def for_the_hub() -> hub.Configuration:
+    """How the Hub tells the proxy its routes: by its API. The proxy keeps them."""
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {"proxy_class": "configurable-http-proxy"},
+            "ConfigurableHTTPProxy": {
+                # a unit of its own
+                "should_start": False,
+                "api_url": API_URL,
+                "auth_token": hub.credential("proxy"),
+            },
+        }
+    )
 
 
 @deploy("chp")

@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
 
-from hubstead import secrets, wheels
+from hubstead import hub, secrets, wheels
 from hubstead.operations import accounts, files, units
+from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import chp, docker, edge, postgres, traefik
@@ -21,6 +22,8 @@ from hubstead.texts import is_path
 USER = traefik.HUB_USER
 #: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
 CREDENTIALS = "/etc/jupyterhub/credentials"
+#: Without a secret, and nobody but the Hub has to read it
+SETTINGS = "/etc/jupyterhub/settings.json"
 
 
 class HubSettings(Settings):
@@ -89,17 +92,119 @@ class HubSettings(Settings):
                 raise ValueError(f"`{key}` and `hub_api_port` must differ")
 
 
+def _hub_url() -> str:
+    return f"http://{load(docker.DockerSettings).gateway}:{load(HubSettings).hub_api_port}"
+
+
+def _itself() -> hub.Configuration:
+    settings = load(HubSettings)
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {
+                "db_url": hub.credential("database-url"),
+                "db_kwargs": {"pool_pre_ping": True},
+                "cookie_secret_file": hub.credential_file("cookie-secret"),
+                "base_url": settings.hub_base_url,
+                "public_url": edge.public_url() + settings.hub_base_url,
+                "hub_bind_url": _hub_url(),
+                "hub_connect_url": _hub_url(),
+                # the edge, as the proxy names it in X-Forwarded-For: the visitor is who comes
+                # before it
+                "trusted_downstream_ips": [net.split("/")[0] for net in edge.edge_networks()],
+                "concurrent_spawn_limit": settings.hub_concurrent_spawns,
+                "log_level": "DEBUG" if settings.hub_debug else "INFO",
+                # running servers outlive the Hub: it finds them again when it starts
+                "cleanup_servers": False,
+                "cleanup_proxy": False,
+                "services": [{"name": "metrics", "api_token": hub.credential("metrics")}],
+                "load_roles": [
+                    {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
+                ],
+            },
+        },
+        code=() if postgres.shares_host() else ("refuse_at_once_while_the_database_is_away",),
+    )
+
+
+def _authenticator() -> hub.Configuration:
+    """Login by the users table."""
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {
+                "authenticator_class": "hubstead_userdb.authenticator.UsersTableAuthenticator",
+                "template_paths": [hub.packaged("hubstead_userdb", "templates")],
+            },
+            "UsersTableAuthenticator": {
+                "dsn_file": hub.credential_file("users"),
+                # users' servers reach the Hub's port too: their word on where a login comes from
+                # counts nothing
+                "servers_network": str(load(docker.DockerSettings).docker_subnet),
+            },
+        }
+    )
+
+
+def _spawner() -> hub.Configuration:
+    """Servers: a container and a volume a user."""
+    settings = load(HubSettings)
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {"spawner_class": "dockerspawner.DockerSpawner"},
+            "DockerSpawner": {
+                "image": docker.image(),
+                "pull_policy": "never",
+                "cmd": ["/opt/jupyter/bin/python", "-s", "-m", "jupyterhub.singleuser"],
+                "name_template": "hubstead-{username}--{servername}",
+                "network_name": docker.NETWORK,
+                "use_internal_ip": True,
+                "remove": True,
+                "notebook_dir": "/home/jovyan",
+                "volumes": {"hubstead-user-{username}": "/home/jovyan"},
+                "mem_limit": settings.hub_memory_limit,
+                "cpu_limit": settings.hub_cpu_limit,
+                "extra_host_config": {
+                    "cap_drop": ["ALL"],
+                    "init": True,
+                    "pids_limit": settings.hub_process_limit,
+                    "security_opt": ["no-new-privileges"],
+                },
+            },
+            "Spawner": {"default_url": "/lab", "http_timeout": 60, "start_timeout": 120},
+        }
+    )
+
+
+def _culler() -> hub.Configuration:
+    """What stops servers that are idle, or old."""
+    settings = load(HubSettings)
+    timeout = settings.hub_idle_timeout or settings.hub_max_age
+    if not timeout:
+        return hub.Configuration({})
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+    command = ["/opt/hubstead/hub/current/bin/python", "-m", "jupyterhub_idle_culler"]
+    command += [f"--timeout={timeout}", f"--max-age={settings.hub_max_age}"]
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {
+                "services": [{"name": "idle-culler", "command": command}],
+                "load_roles": [
+                    {"name": "idle-culler", "scopes": scopes, "services": ["idle-culler"]}
+                ],
+            }
+        }
+    )
+
+
 @deploy("jupyterhub")
 def jupyterhub() -> None:
     settings = load(HubSettings)
-    network = load(docker.DockerSettings)
     refuse_taken_ports("jupyterhub", {"hub_api_port": settings.hub_api_port})
     configuration, unit = (
         "/etc/jupyterhub/jupyterhub_config.py",
         "/etc/systemd/system/jupyterhub.service",
     )
-    hub_url = f"http://{network.gateway}:{settings.hub_api_port}"
     proxy = load(edge.EdgeSettings).proxy
+    routing = chp.for_the_hub() if proxy == "chp" else traefik.for_the_hub()
     needs = [distribution().docker.unit, chp.UNIT if proxy == "chp" else "traefik.service"]
     if postgres.shares_host():
         needs.append(distribution().postgres.starter)
@@ -126,24 +231,13 @@ def jupyterhub() -> None:
             "/etc/jupyterhub/conf.d": files.Directory(),
             CREDENTIALS: files.Directory(mode="700"),
             **{f"{CREDENTIALS}/{name}": files.secret(text) for name, text in credentials.items()},
-            configuration: files.File(
-                render(
-                    "jupyterhub",
-                    configuration,
-                    settings=settings,
-                    public_url=edge.public_url(),
-                    hub_url=hub_url,
-                    servers_network=str(network.docker_subnet),
-                    downstream=[address.split("/")[0] for address in edge.edge_networks()],
-                    database_apart=not postgres.shares_host(),
-                    image=docker.image(),
-                    network=docker.NETWORK,
-                    proxy=proxy,
-                    api_url=f"http://127.0.0.1:{edge.API_PORTS[proxy]}",
-                    api_user=traefik.API_USER,
-                    routes=f"{traefik.DYNAMIC}/routes.toml",
-                )
+            # before what reads it: a Hub that restarts while a run is cut here still starts
+            SETTINGS: files.File(
+                hub.settings_json([_itself(), routing, _authenticator(), _spawner(), _culler()]),
+                mode="640",
+                group=USER,
             ),
+            configuration: files.File(program("jupyterhub_config.py")),
             unit: files.File(
                 render(
                     "jupyterhub",
@@ -152,7 +246,7 @@ def jupyterhub() -> None:
                     needs=needs,
                     credentials=sorted(credentials),
                     directory=CREDENTIALS,
-                    health=f"{hub_url}{settings.hub_base_url}hub/health",
+                    health=f"{_hub_url()}{settings.hub_base_url}hub/health",
                     writes=traefik.DYNAMIC if proxy == "traefik" else None,
                 )
             ),

@@ -11,7 +11,7 @@ import hashlib
 import bcrypt
 from pyinfra.api.deploy import deploy
 
-from hubstead import secrets
+from hubstead import hub, secrets
 from hubstead.operations import accounts, files, units
 from hubstead.operations.certificates import BUNDLE
 from hubstead.render import render
@@ -36,6 +36,27 @@ HOOK = f"#!/bin/sh\n# Written by Hubstead.\ntouch {DYNAMIC}/tls.toml\n"
 def password() -> str:
     """The Hub's, for the API."""
     return secrets.generated("traefik_api_password", secrets.TOKEN)
+
+
+def for_the_hub() -> hub.Configuration:
+    """How the Hub tells Traefik its routes: in a file, which Traefik watches."""
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {"proxy_class": "traefik_file"},
+            "TraefikFileProviderProxy": {
+                # a unit of its own, with a user of its own, in the group of the routes' directory
+                "should_start": False,
+                "enable_setup_dynamic_config": False,
+                "static_config_file": "",
+                "dynamic_config_file": f"{DYNAMIC}/routes.toml",
+                "traefik_entrypoint": "websecure",
+                "traefik_api_url": f"http://127.0.0.1:{API_PORT}",
+                "traefik_api_username": API_USER,
+                "traefik_api_password": hub.credential("proxy"),
+            },
+        },
+        code=("let_traefik_read_the_routes",),
+    )
 
 
 def _api_user() -> str:

@@ -30,7 +30,7 @@ DRIFTS = {
         ["traefik | Write Traefik's configuration", "jupyterhub | Write the Hub's configuration"],
     ),
     "a setting of the Hub": (
-        [f"sed -i 's/mem_limit = .*/mem_limit = \"64M\"/' {HUB_CONFIGURATION}"],
+        ['sed -i \'s/"mem_limit": .*/"mem_limit": "64M",/\' /etc/jupyterhub/settings.json'],
         ["jupyterhub | Write the Hub's configuration", "jupyterhub | Run JupyterHub"],
     ),
     "a setting of PostgreSQL that is in force": (

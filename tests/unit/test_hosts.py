@@ -61,7 +61,7 @@ def test_the_hub_verifies_the_database_host(plan: Plan, address: str, host: str)
     assert re.search(rf"@{re.escape(host)}/jupyterhub\?sslmode=verify-full&", text)
     assert f"host={address} dbname=userdb user=userdb_reader" in text
     assert f"sslmode=verify-full sslrootcert={root}" in text
-    assert "postgresql.service" not in text and "refuse_at_once" in text
+    assert "postgresql.service" not in text and '"refuse_at_once_while' in text
 
 
 def test_on_one_host_the_hub_takes_the_socket(plan: Plan) -> None:
@@ -69,7 +69,7 @@ def test_on_one_host_the_hub_takes_the_socket(plan: Plan) -> None:
     assert "@/jupyterhub?host=/run/postgresql" in text
     assert "host=/run/postgresql dbname=userdb user=userdb_reader" in text
     assert re.search("^After=.* postgresql.service$", text, re.MULTILINE)
-    assert "sslmode" not in text and "refuse_at_once" not in text
+    assert "sslmode" not in text and '"refuse_at_once_while' not in text
 
 
 def test_three_bare_hosts_get_a_whole_plan(plan: Plan) -> None:

@@ -1,0 +1,58 @@
+"""The Hub's configuration as data, to which each part (proxy, authenticator, spawner) adds its own.
+
+programs/jupyterhub_config.py applies it on the host. It holds no secret: values that are secret are
+named, and systemd hands them to the Hub (LoadCredential=).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What one part adds.
+
+    + traits: class to trait to value, such as {"JupyterHub": {"base_url": "/"}}.
+    + code: functions of programs/jupyterhub_config.py to run, for what no value can say.
+    """
+
+    traits: Mapping[str, Mapping[str, Any]]
+    code: tuple[str, ...] = ()
+
+
+def credential(name: str) -> dict[str, str]:
+    """In the place of a value: the text of a credential of the Hub's unit."""
+    return {"credential": name}
+
+
+def credential_file(name: str) -> dict[str, str]:
+    """In the place of a value: the path of a credential of the Hub's unit."""
+    return {"credential_file": name}
+
+
+def packaged(package: str, path: str) -> dict[str, str]:
+    """In the place of a value: the path of something in a package of the Hub's release."""
+    return {"package": package, "path": path}
+
+
+def settings_json(parts: Iterable[Configuration]) -> str:
+    """The text of settings.json for the parts together. Lists of one trait are joined.
+
+    Raises ValueError where two parts give one trait different values: one of ours is wrong.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    code: list[str] = []
+    for part in parts:
+        code += part.code
+        for name, traits in part.traits.items():
+            section = merged.setdefault(name, {})
+            for trait, value in traits.items():
+                if isinstance(value, list) and isinstance(section.get(trait, []), list):
+                    section[trait] = [*section.get(trait, []), *value]
+                elif section.setdefault(trait, value) != value:
+                    raise ValueError(f"{name}.{trait} is {section[trait]!r} and {value!r}")
+    return json.dumps({"traits": merged, "code": code}, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,100 @@
+# Written by Hubstead (hub_*). Lines of your own go to /etc/jupyterhub/conf.d/NAME.py, which is read
+# after this file and is yours: no run changes or removes what is there.
+"""The Hub's configuration, the same on every host: it applies settings.json, which lies beside it.
+
+traits   class to trait to value. In the place of a value, or anywhere within it:
+         {"credential": NAME}       the text of a credential of the unit (systemd.exec(5))
+         {"credential_file": NAME}  its path
+         {"package": NAME, "path": PATH}  a path in a package of Python
+code     the functions below that run, in this order: what no value can say
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+HERE = Path(__file__).parent
+
+
+def value(described: Any) -> Any:
+    """What settings.json describes."""
+    match described:
+        case {"credential": name}:
+            return _credential(name).read_text().strip()
+        case {"credential_file": name}:
+            return str(_credential(name))
+        case {"package": name, "path": path}:
+            return str(resources.files(name) / path)
+        case dict():
+            return {key: value(item) for key, item in described.items()}
+        case list():
+            return [value(item) for item in described]
+    return described
+
+
+def _credential(name: str) -> Path:
+    return Path(os.environ["CREDENTIALS_DIRECTORY"], name)
+
+
+def refuse_at_once_while_the_database_is_away() -> None:
+    """The Hub does nothing else while it tries to connect to a database on another host: after a
+    failure it refuses at once for some seconds, or everyone would wait for everyone before.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    down_until = 0.0
+
+    @event.listens_for(Engine, "do_connect")
+    def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
+        nonlocal down_until
+        if time.monotonic() < down_until:
+            raise dialect.loaded_dbapi.OperationalError("the database did not answer a moment ago")
+        try:
+            return dialect.connect(*arguments, **options)
+        except dialect.loaded_dbapi.OperationalError:
+            down_until = time.monotonic() + 5
+            raise
+
+
+def let_traefik_read_the_routes() -> None:
+    """jupyterhub-traefik-proxy 2.1.0 writes its file through NamedTemporaryFile, so that only the
+    Hub could read it (jupyterhub_traefik_proxy.traefik_utils.atomic_writing); here the unit's umask
+    holds.
+    """
+    from jupyterhub_traefik_proxy import traefik_utils
+
+    @contextmanager
+    def atomic_writing(path: str) -> Iterator[IO[str]]:
+        with Path(f"{path}-tmp").open("w") as file:
+            yield file
+        Path(f"{path}-tmp").replace(path)
+
+    traefik_utils.atomic_writing = atomic_writing
+
+
+CODE: tuple[Callable[[], None], ...] = (
+    refuse_at_once_while_the_database_is_away,
+    let_traefik_read_the_routes,
+)
+
+
+def configure(c: Any, load_subconfig: Callable[[str], None]) -> None:
+    settings = json.loads((HERE / "settings.json").read_text())
+    for name, traits in settings["traits"].items():
+        for trait, described in traits.items():
+            c[name][trait] = value(described)
+    functions = {function.__name__: function for function in CODE}
+    for name in settings["code"]:
+        functions[name]()
+    for path in sorted((HERE / "conf.d").glob("*.py")):
+        load_subconfig(str(path))
+
+
+# traitlets gives both to the files that it reads (traitlets.config.loader.PyFileConfigLoader)
+configure(globals()["get_config"](), globals()["load_subconfig"])

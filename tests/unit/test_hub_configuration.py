@@ -1,0 +1,180 @@
+"""The Hub's configuration: as data, and the module that applies it on the host."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
+
+from hubstead.hub import Configuration, settings_json
+from tests.unit.plans import HUB, PROJECT, Plan, Run
+
+HOST = "/etc/jupyterhub"
+
+
+@pytest.fixture(autouse=True)
+def traefik_utils(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What the Hub's release has and this machine does not."""
+    package, module = ModuleType("jupyterhub_traefik_proxy"), ModuleType("traefik_utils")
+    monkeypatch.setattr(package, "traefik_utils", module, raising=False)
+    monkeypatch.setitem(sys.modules, "jupyterhub_traefik_proxy", package)
+    return module
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """/etc/jupyterhub of a host, with credentials as systemd hands them over."""
+    directory, credentials = tmp_path / "host", tmp_path / "run"
+    (directory / "conf.d").mkdir(parents=True)
+    credentials.mkdir()
+    for name in ("database-url", "users", "cookie-secret", "proxy", "metrics"):
+        (credentials / name).write_text(f"secret {name}\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    for sources in (PROJECT / "services").glob("*/src"):
+        monkeypatch.syspath_prepend(sources)
+    return directory
+
+
+def written(plan: Plan, directory: Path, data: dict[str, Any] | None = None, **groups: Any) -> Run:
+    """Put what the role writes in its place."""
+    run = plan(data=data, **groups)
+    run.execute()
+    for name in ("jupyterhub_config.py", "settings.json"):
+        (directory / name).write_text(run.files[f"{HOST}/{name}"])
+    return run
+
+
+def loaded(directory: Path, file: str = "jupyterhub_config.py") -> Config:
+    """As JupyterHub reads it."""
+    return PyFileConfigLoader(str(directory / file)).load_config()
+
+
+def test_the_hub_gets_what_the_settings_say(plan: Plan, host: Path) -> None:
+    written(plan, host, {"hub_base_url": "/jupyter/", "hub_memory_limit": "3G"})
+    c = loaded(host)
+    assert c.JupyterHub.base_url == "/jupyter/"
+    assert c.JupyterHub.public_url == "https://localhost/jupyter/"
+    assert c.DockerSpawner.mem_limit == "3G"
+    assert c.DockerSpawner.extra_host_config["cap_drop"] == ["ALL"]
+    assert c.UsersTableAuthenticator.servers_network == "172.30.0.0/16"
+    assert c.JupyterHub.proxy_class == "traefik_file"
+    assert [service["name"] for service in c.JupyterHub.services] == ["metrics", "idle-culler"]
+    assert [role["name"] for role in c.JupyterHub.load_roles] == ["metrics", "idle-culler"]
+    (templates,) = c.JupyterHub.template_paths
+    assert Path(templates, "change-password.html").is_file()
+
+
+def test_secrets_come_from_the_unit_alone(plan: Plan, host: Path, tmp_path: Path) -> None:
+    run = written(plan, host)
+    (command,) = [line for line in run.sent.commands if f"{HOST}/settings.json root:" in line]
+    assert command.endswith("root:jupyterhub 640")
+    text = run.files[f"{HOST}/settings.json"]
+    (made,) = (tmp_path / ".secrets").rglob("*.json")
+    for name, secret in json.loads(made.read_text()).items():
+        assert secret not in text, name
+    c = loaded(host)
+    assert c.JupyterHub.db_url == "secret database-url"
+    assert c.TraefikFileProviderProxy.traefik_api_password == "secret proxy"
+    assert c.JupyterHub.services[0]["api_token"] == "secret metrics"
+    assert Path(c.JupyterHub.cookie_secret_file).read_text() == "secret cookie-secret\n"
+    assert Path(c.UsersTableAuthenticator.dsn_file).read_text() == "secret users\n"
+
+
+def test_lines_of_the_owner_come_after_ours_in_order(plan: Plan, host: Path) -> None:
+    written(plan, host)
+    (host / "conf.d/20-later.py").write_text("c.DockerSpawner.mem_limit = '9G'\n")
+    (host / "conf.d/10-first.py").write_text(
+        "c.DockerSpawner.mem_limit = '8G'\n"
+        "c.DockerSpawner.environment = {'A': '1'}\n"
+        "c.JupyterHub.services.append({'name': 'mine'})\n"
+    )
+    (host / "conf.d/notes.txt").write_text("not Python")
+    c = loaded(host)
+    assert (c.DockerSpawner.mem_limit, c.DockerSpawner.environment) == ("9G", {"A": "1"})
+    names = [service["name"] for service in c.JupyterHub.services]
+    assert names == ["metrics", "idle-culler", "mine"]
+
+
+def test_without_a_limit_nothing_is_culled(plan: Plan, host: Path) -> None:
+    written(plan, host, {"hub_idle_timeout": 0, "hub_max_age": 0})
+    assert [service["name"] for service in loaded(host).JupyterHub.services] == ["metrics"]
+
+
+def test_the_other_proxy_has_its_own(plan: Plan, host: Path, traefik_utils: ModuleType) -> None:
+    written(plan, host, {"proxy": "chp"})
+    c = loaded(host)
+    assert c.JupyterHub.proxy_class == "configurable-http-proxy"
+    assert c.ConfigurableHTTPProxy.auth_token == "secret proxy"
+    assert "TraefikFileProviderProxy" not in c
+    assert not hasattr(traefik_utils, "atomic_writing")
+
+
+def test_traefiks_group_reads_the_routes(
+    plan: Plan, host: Path, tmp_path: Path, traefik_utils: ModuleType
+) -> None:
+    written(plan, host)
+    loaded(host)
+    routes = tmp_path / "routes.toml"
+    routes.write_text("before")
+    before = os.umask(0o027)
+    try:
+        with traefik_utils.atomic_writing(str(routes)) as file:
+            file.write("after")
+            file.flush()
+            assert routes.read_text() == "before"
+    finally:
+        os.umask(before)
+    assert routes.read_text() == "after"
+    assert stat.S_IMODE(routes.stat().st_mode) == 0o640
+
+
+# A process of its own: SQLAlchemy's listeners are for every engine, and for good.
+_ASK_TWICE = """
+import sys, time
+from sqlalchemy import create_engine
+from traitlets.config.loader import PyFileConfigLoader
+PyFileConfigLoader(sys.argv[1]).load_config()
+engine = create_engine("sqlite:////nowhere/hub.sqlite")
+now = 100.0
+time.monotonic = lambda: now
+for now in (100.0, 104.0, 106.0):
+    try:
+        engine.connect()
+    except Exception as error:
+        print("a moment ago" in str(error))
+"""
+
+
+@pytest.mark.parametrize(
+    ("apart", "answers"), [(True, ["False", "True", "False"]), (False, ["False"] * 3)]
+)
+def test_a_database_elsewhere_is_not_waited_for_twice(
+    plan: Plan, host: Path, apart: bool, answers: list[str]
+) -> None:
+    groups = {"db": ["@fake/db.example.org"]} if apart else {}
+    written(plan, host, {"proxy": "chp"}, hub=[HUB], **groups)
+    command = [sys.executable, "-c", _ASK_TWICE, str(host / "jupyterhub_config.py")]
+    paths = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == answers
+
+
+def test_parts_are_put_together() -> None:
+    one = Configuration({"A": {"list": [1], "same": 5}}, ("first",))
+    other = Configuration({"A": {"list": [2], "same": 5}, "B": {"x": None}}, ("second",))
+    merged = json.loads(settings_json([one, other]))
+    assert merged["traits"] == {"A": {"list": [1, 2], "same": 5}, "B": {"x": None}}
+    assert merged["code"] == ["first", "second"]
+    with pytest.raises(ValueError, match=r"A\.same is 5 and 6"):
+        settings_json([one, Configuration({"A": {"same": 6}})])

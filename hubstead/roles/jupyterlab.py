@@ -13,6 +13,7 @@ from pyinfra.api.deploy import deploy
 from hubstead import secrets, wheels
 from hubstead.distributions import WebServer
 from hubstead.operations import accounts, checks, files, packages, sites, units
+from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import edge, nginx, postgres, tls
@@ -95,7 +96,7 @@ def jupyterlab() -> None:
         entries={
             CONFIGURATION: files.Directory(),
             f"{CONFIGURATION}/jupyter_server_config.py": files.File(
-                render("jupyterlab", f"{CONFIGURATION}/jupyter_server_config.py", data=DATA)
+                program("jupyter_server_config.py")
             ),
             # the page asks nobody outside for news or updates
             OVERRIDES.rsplit("/", 1)[0]: files.Directory(),

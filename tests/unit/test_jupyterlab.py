@@ -7,7 +7,9 @@ import re
 
 import pytest
 from pyinfra.api.exceptions import PyinfraError
+from traitlets.config.loader import PyFileConfigLoader
 
+from hubstead.programs import ROOT
 from tests.unit.plans import DEBIAN_12, DEBIAN_13, HUB, Plan
 
 SHARED = {"application": "jupyterlab", "edge": "nginx", "edge_https_port": 30088}
@@ -66,3 +68,11 @@ def test_one_application_does_not_take_over_from_the_other(plan: Plan, served: s
     other = {"jupyterhub": SHARED, "jupyterlab": {}}[served]
     with pytest.raises(PyinfraError, match=f"{HUB} serves people by {served}"):
         plan(machine=DEBIAN_13 | {"bare": False, "roles": [served]}, data=other)
+
+
+def test_its_pages_tell_the_token_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/var/lib/jupyterlab")
+    c = PyFileConfigLoader(str(ROOT / "jupyter_server_config.py")).load_config()
+    hook = c.ServerApp.tornado_settings["page_config_hook"]
+    assert hook(None, {"token": "abc", "other": 1}) == {"token": "", "other": 1}
+    assert c.ServerApp.root_dir == "/var/lib/jupyterlab/notebooks"

@@ -37,7 +37,6 @@ lint: .venv/test ## style and types
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	cd services/userdb && ../../.venv/bin/mypy
 
 bench: .venv/ready ## a deploy against a plain shell script, side by side in one run
 	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)

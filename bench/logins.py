@@ -1,7 +1,7 @@
 """100 people log in at once, while others go on working: ``python -m bench.logins``.
 
 A real PostgreSQL and gunicorn on this machine, bcrypt at the cost of a deployment. It measures and
-prints; whether all get in is what tests/unit/userdb/login asserts.
+prints; whether all get in is what tests/unit/login asserts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.unit.login.conftest import LoginService, Visitor
 from tests.unit.userdb import support
-from tests.unit.userdb.login.conftest import LoginService, Visitor
 
 PEOPLE = 100
 #: As a deployment has it by default

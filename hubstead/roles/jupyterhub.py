@@ -131,8 +131,8 @@ def _authenticator() -> hub.Configuration:
     return hub.Configuration(
         traits={
             "JupyterHub": {
-                "authenticator_class": "hubstead_userdb.authenticator.UsersTableAuthenticator",
-                "template_paths": [hub.packaged("hubstead_userdb", "templates")],
+                "authenticator_class": "hubstead_hub.authenticator.UsersTableAuthenticator",
+                "template_paths": [hub.packaged("hubstead_hub", "templates")],
             },
             "UsersTableAuthenticator": {
                 "dsn_file": hub.credential_file("users"),
@@ -223,7 +223,7 @@ def jupyterhub() -> None:
         home="/var/lib/jupyterhub",
         groups=[distribution().docker.group],
     )
-    release(name="Build the release of JupyterHub", component="hub", wheels=[wheels.userdb()])
+    release(name="Build the release of JupyterHub", component="hub", wheels=wheels.of("hub"))
     files.present(
         name="Write the Hub's configuration",
         entries={

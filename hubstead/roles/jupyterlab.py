@@ -23,7 +23,7 @@ from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
 
 USER = "jupyterlab"
-#: The least that the login takes (hubstead_userdb.login.settings)
+#: The least that the login takes (hubstead_login.settings)
 SECRET_KEY = secrets.Kind(r"[!-~]{32,}", "at least 32 characters of printable ASCII, no spaces")
 #: Reads JupyterLab's token beside JupyterLab itself
 TOKEN_GROUP = "hubstead-token"
@@ -90,7 +90,7 @@ def jupyterlab() -> None:
     )
     sites.default_disabled(name="Disable the package's own page", server=server)
     release(name="Build the release of JupyterLab", component="singleuser")
-    release(name="Build the release of the login", component="login", wheels=[wheels.userdb()])
+    release(name="Build the release of the login", component="login", wheels=wheels.of("login"))
     files.present(
         name="Write JupyterLab's configuration",
         entries={

@@ -70,7 +70,7 @@ class UserdbSettings(Settings):
 @deploy("userdb")
 def userdb() -> None:
     settings = load(UserdbSettings)
-    release(name="Build the release of hub-users", component="userdb", wheels=[wheels.userdb()])
+    release(name="Build the release of hub-users", component="userdb", wheels=wheels.of("userdb"))
     files.present(
         name="Put hub-users on the path",
         entries={

@@ -108,9 +108,9 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
         sent.commands.append(command if isinstance(command, str) else command.get_raw_value())
         return result
 
-    wheel = tmp_path / "hubstead_userdb-0-py3-none-any.whl"
+    wheel = tmp_path / "hubstead_ours-0-py3-none-any.whl"
     wheel.write_bytes(b"a wheel")
-    monkeypatch.setattr(wheels, "userdb", lambda: Wheel(wheel, "identity"))
+    monkeypatch.setattr(wheels, "built", lambda sources: Wheel(wheel, wheels.identity(sources)))
     monkeypatch.setattr(FakeConnector, "run_shell_command", record)
     # operations are told apart by the lines of the deploy, as in a real run
     monkeypatch.setattr(pyinfra, "is_cli", True)

@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 import psycopg
 
-SOURCE = Path(__file__).parents[3] / "services/userdb/src"
-sys.path.insert(0, str(SOURCE))
+SERVICES = Path(__file__).parents[3] / "services"
+sys.path[:0] = [str(SERVICES / service / "src") for service in ("userdb", "login", "hub")]
 
 OWNER_PASSWORD = "owner's \\ pass word"
 READER_PASSWORD = "reader-pass"
@@ -24,6 +24,11 @@ LOGIN_PASSWORD = "login-pass"
 # Of the people who log in to the test's Hub.
 PASSWORD = "correct horse"
 NEW_PASSWORD = "battery staple"
+
+
+def sources(*services: str) -> str:
+    """PYTHONPATH with just these of our packages."""
+    return os.pathsep.join(str(SERVICES / service / "src") for service in services)
 
 
 def _binaries() -> Path:
@@ -155,7 +160,7 @@ class HubUsers:
     def environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(SOURCE),
+            "PYTHONPATH": sources("userdb"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "HUB_USERS_DSN_FILE": str(self.owner_dsn),
             "HUB_USERS_INITIAL_PASSWORDS": str(self.initial),

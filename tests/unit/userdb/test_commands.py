@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hubstead_userdb.initial import InitialPasswords
 from hubstead_userdb.passwords import Passwords
 

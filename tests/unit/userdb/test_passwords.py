@@ -5,6 +5,7 @@ import unicodedata
 
 import bcrypt
 import pytest
+
 from hubstead_userdb import passwords
 from hubstead_userdb.names import username_problem
 from hubstead_userdb.passwords import Passwords

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.reader import UsersReader
 

@@ -14,8 +14,9 @@ import aiohttp
 import psycopg
 import pytest
 from aiohttp import ClientSession, UnixConnector, WSMsgType, web
-from hubstead_userdb.login import relay as relay_module
 from yarl import URL
+
+from hubstead_login import relay as relay_module
 
 from .conftest import ORIGIN, SESSION, TOKEN, LoginService, Visitor
 
@@ -277,7 +278,7 @@ def test_without_jupyterlab_or_login_the_answer_says_so(
     for login, status in ((service.socket, 502), (tmp_path / "none", 503)):
         relay = subprocess.Popen(
             [
-                sys.executable, "-m", "hubstead_userdb.login.relay", "--login", login,
+                sys.executable, "-m", "hubstead_login.relay", "--login", login,
                 "--jupyterlab", tmp_path / "none", "--listen", tmp_path / "relay",
             ],
             env=service.environment,

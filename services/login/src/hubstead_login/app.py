@@ -9,11 +9,11 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from hubstead_login import FORM_COOKIE, internal, pages, settings
+from hubstead_login.database import LoginDatabase
+from hubstead_login.services import DATABASE_DOWN, Services
+from hubstead_login.verifier import Verifier
 from hubstead_userdb.errors import UnavailableError
-from hubstead_userdb.login import FORM_COOKIE, internal, pages, settings
-from hubstead_userdb.login.database import LoginDatabase
-from hubstead_userdb.login.services import DATABASE_DOWN, Services
-from hubstead_userdb.login.verifier import Verifier
 from hubstead_userdb.passwords import Passwords
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def create_app() -> ProxyFix:
     # Its notes on lending connections, at every request.
     logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
     given = settings.read()
-    app = Flask("hubstead_userdb.login", static_url_path=f"{given.prefix}static")
+    app = Flask("hubstead_login", static_url_path=f"{given.prefix}static")
     app.config.update(
         SECRET_KEY=given.secret_key,
         MAX_CONTENT_LENGTH=_MAX_FORM,

@@ -147,7 +147,7 @@ class UsersTableAuthenticator(Authenticator):
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
         """The login form and the page to change one's password."""
         # Here, as the handlers need this module.
-        from hubstead_userdb.handlers import ChangePasswordHandler, TableLoginHandler
+        from hubstead_hub.handlers import ChangePasswordHandler, TableLoginHandler
 
         return [("/login", TableLoginHandler), ("/change-password", ChangePasswordHandler)]
 

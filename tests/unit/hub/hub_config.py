@@ -1,12 +1,13 @@
 """Configuration of the Hub that the tests start; values come from the environment."""
 
 import os
+from importlib import resources
 from typing import Any, ClassVar
 
-from hubstead_userdb import templates_dir
-from hubstead_userdb.authenticator import UsersTableAuthenticator
 from jupyterhub.proxy import Proxy
 from jupyterhub.spawner import Spawner
+
+from hubstead_hub.authenticator import UsersTableAuthenticator
 
 
 class NoProxy(Proxy):
@@ -44,7 +45,7 @@ c.JupyterHub.hub_bind_url = os.environ["TEST_HUB_URL"]
 c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.spawner_class = NoSpawner
 c.JupyterHub.authenticator_class = UsersTableAuthenticator
-c.JupyterHub.template_paths = [templates_dir()]
+c.JupyterHub.template_paths = [str(resources.files("hubstead_hub") / "templates")]
 c.JupyterHub.db_url = "sqlite:///hub.sqlite"
 c.UsersTableAuthenticator.dsn_file = os.environ["TEST_READER_DSN"]
 c.UsersTableAuthenticator.bcrypt_cost = 4

@@ -1,10 +1,10 @@
-"""gunicorn's settings (``--config python:hubstead_userdb.login.gunicorn_config``).
+"""gunicorn's settings (``--config python:hubstead_login.gunicorn_config``).
 
 One process, because the limit on guessing counts in memory; its threads wait for the database and
 for bcrypt, neither of which holds Python's global lock.
 """
 
-from hubstead_userdb.login.verifier import PASSWORD_QUEUE
+from hubstead_login.verifier import PASSWORD_QUEUE
 
 worker_class = "gthread"
 workers = 1

@@ -7,8 +7,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, redirect, request
 from flask.typing import ResponseReturnValue
 
-from hubstead_userdb.errors import UnavailableError
-from hubstead_userdb.login import (
+from hubstead_login import (
     COOKIE_HEADER,
     FORM_COOKIE,
     SECONDS_HEADER,
@@ -16,14 +15,15 @@ from hubstead_userdb.login import (
     TOKEN_HEADER,
     USER_HEADER,
 )
-from hubstead_userdb.login.pages import come_again
-from hubstead_userdb.login.services import (
+from hubstead_login.pages import come_again
+from hubstead_login.services import (
     DATABASE_DOWN,
     current_session,
     refuse_foreign_origin,
     services,
 )
-from hubstead_userdb.login.settings import is_local
+from hubstead_login.settings import is_local
+from hubstead_userdb.errors import UnavailableError
 
 _log = logging.getLogger(__name__)
 

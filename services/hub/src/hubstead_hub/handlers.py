@@ -9,7 +9,7 @@ from jupyterhub.utils import new_token, url_path_join
 from tornado import web
 from tornado.httputil import url_concat
 
-from hubstead_userdb.authenticator import PasswordChangeRequired
+from hubstead_hub.authenticator import PasswordChangeRequired
 from hubstead_userdb.names import is_username
 
 

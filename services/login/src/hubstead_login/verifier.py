@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from hubstead_login.database import LoginDatabase
 from hubstead_userdb.errors import UnavailableError, UserdbError
-from hubstead_userdb.login.database import LoginDatabase
 from hubstead_userdb.names import normalised
 from hubstead_userdb.passwords import Passwords
 from hubstead_userdb.table import User

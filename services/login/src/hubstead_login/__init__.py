@@ -1,7 +1,7 @@
 """The login in front of JupyterLab: pages for people, and an answer for the proxy's question.
 
-Needs the extra ``login`` of this package. ``hubstead_userdb.login.app:create_app()`` is the
-application that gunicorn runs, ``python -m hubstead_userdb.login.relay`` the websockets' relay.
+``hubstead_login.app:create_app()`` is the application that gunicorn runs,
+``python -m hubstead_login.relay`` the websockets' relay.
 """
 
 #: Holds the session's secret. ``__Host-``: only this very host can have set it, over TLS.

@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hubstead_userdb.errors import UserdbError
-from hubstead_userdb.login import settings
-from hubstead_userdb.login.settings import read
 
+from hubstead_login import settings
+from hubstead_login.settings import read
+from hubstead_userdb.errors import UserdbError
 from tests.unit.userdb.support import PASSWORD, Cluster
 
 from .conftest import LoginService, Visitor
 
 DOWN = "The user database does not answer at the moment."
 PEOPLE = 100
-DOCS = Path(__file__).parents[4] / "docs/login.md"
+DOCS = Path(__file__).parents[3] / "docs/login.md"
 
 
 @contextmanager

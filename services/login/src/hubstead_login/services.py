@@ -5,10 +5,10 @@ from typing import cast
 
 from flask import abort, current_app, request
 
-from hubstead_userdb.login import SESSION_COOKIE
-from hubstead_userdb.login.database import LoginDatabase, Session
-from hubstead_userdb.login.settings import LoginSettings
-from hubstead_userdb.login.verifier import Verifier
+from hubstead_login import SESSION_COOKIE
+from hubstead_login.database import LoginDatabase, Session
+from hubstead_login.settings import LoginSettings
+from hubstead_login.verifier import Verifier
 
 DATABASE_DOWN = "The user database does not answer at the moment. Please try again in a minute."
 

@@ -24,6 +24,7 @@ from tests.unit.userdb.support import (
     fresh_database,
     hub_users_of,
     migrate,
+    sources,
 )
 
 ORIGIN = "https://hub.example.org:30088"
@@ -125,7 +126,7 @@ class LoginService:
         (credentials / "secret-key").write_text(f"{SECRET_KEY}\n")
         self.environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": hub_users.environment["PYTHONPATH"],
+            "PYTHONPATH": sources("userdb", "login"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "CREDENTIALS_DIRECTORY": str(credentials),
             "HUBSTEAD_LOGIN_ORIGINS": f"{ORIGIN} https://other.example.org",
@@ -138,9 +139,9 @@ class LoginService:
         self.process = subprocess.Popen(
             [
                 sys.executable, "-m", "gunicorn",
-                "--config", "python:hubstead_userdb.login.gunicorn_config",
+                "--config", "python:hubstead_login.gunicorn_config",
                 "--bind", f"unix:{self.socket}",
-                "hubstead_userdb.login.app:create_app()",
+                "hubstead_login.app:create_app()",
             ],
             env=self.environment,
             stdout=self.log.open("a"),

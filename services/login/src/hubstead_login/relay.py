@@ -24,7 +24,7 @@ from aiohttp import ClientSession, UnixConnector, WSMsgType, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from hubstead_userdb.login import COOKIE_HEADER, SECONDS_HEADER, TOKEN_HEADER
+from hubstead_login import COOKIE_HEADER, SECONDS_HEADER, TOKEN_HEADER
 
 #: Seconds between two questions to the login about an open websocket.
 CHECK_SECONDS = 20

@@ -10,17 +10,17 @@ from flask import Blueprint, Response, abort, make_response, redirect, render_te
 from flask import session as form_cookie
 from flask.typing import ResponseReturnValue
 
-from hubstead_userdb.errors import UnavailableError
-from hubstead_userdb.login import SESSION_COOKIE
-from hubstead_userdb.login.services import (
+from hubstead_login import SESSION_COOKIE
+from hubstead_login.services import (
     DATABASE_DOWN,
     current_session,
     refuse_foreign_origin,
     services,
     session_secret,
 )
-from hubstead_userdb.login.settings import is_local
-from hubstead_userdb.login.verifier import TryLaterError
+from hubstead_login.settings import is_local
+from hubstead_login.verifier import TryLaterError
+from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.names import is_username, normalised
 from hubstead_userdb.table import User
 

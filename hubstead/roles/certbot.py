@@ -12,7 +12,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.operations import server
 
 from hubstead.operations import acme, files, packages, units
-from hubstead.render import render
+from hubstead.programs import program
 from hubstead.roles import tls
 from hubstead.roles.base import ROLES, claim, distribution
 
@@ -33,8 +33,8 @@ def certbot() -> None:
         entries={
             tls.WEBROOT: files.Directory(),
             f"{_DIRECTORY}/renewal-hooks/deploy": files.Directory(),
-            _HOOK: files.File(render("certbot", _HOOK), mode="755"),
-            SCRIPT: files.File(render("certbot", SCRIPT), mode="755"),
+            _HOOK: files.File(program("certbot-deploy-hook.sh"), mode="755"),
+            SCRIPT: files.File(program("certbot_certificate.py"), mode="755"),
         },
     )
     acme.obtained(name="Get the certificate", script=SCRIPT)

@@ -12,6 +12,7 @@ from pyinfra.api.deploy import deploy
 
 from hubstead import hub, secrets
 from hubstead.operations import accounts, files, releases, units
+from hubstead.programs import program
 from hubstead.render import render
 from hubstead.roles import edge, tls
 from hubstead.roles.base import ROLES, build_env, claim, refuse_taken_ports
@@ -67,7 +68,7 @@ def chp() -> None:
     refuse_taken_ports(None, {key: port})
     directory = tls.public_directory() if is_front else tls.INTERNAL
     configuration, token_file = f"{_CONFIGURATION}/config.json", f"{_CONFIGURATION}/token"
-    scripts = [f"{_SCRIPTS}/{name}" for name in ("proxy.js", "routes.js")]
+    scripts = {f"{_SCRIPTS}/{name}": program(f"chp/{name}") for name in ("proxy.js", "routes.js")}
 
     claim("chp")
     accounts.system_user(
@@ -101,13 +102,13 @@ def chp() -> None:
             token_file: files.secret(token()),
             "/usr/local/lib/hubstead": files.Directory(),
             _SCRIPTS: files.Directory(),
-            **{script: files.File(render("chp", script)) for script in scripts},
+            **{script: files.File(text) for script, text in scripts.items()},
             _FILE: files.File(
                 render(
                     "chp",
                     _FILE,
                     user=USER,
-                    script=scripts[0],
+                    script=f"{_SCRIPTS}/proxy.js",
                     token=token_file,
                     api=f"{API_URL}/api/routes",
                 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from hubstead.operations import files, units
+from hubstead.programs import program
 from hubstead.render import render
 from hubstead.roles import edge, tls
 from hubstead.roles.base import address
@@ -41,7 +42,7 @@ def expiry() -> None:
         entries={
             tls.INTERNAL: files.Directory(),
             ENDPOINTS: files.File("".join(f"{line}\n" for line in endpoints())),
-            SCRIPT: files.File(render("expiry", SCRIPT), mode="755"),
+            SCRIPT: files.File(program("certificate_check.py"), mode="755"),
             _SERVICE: files.File(render("expiry", _SERVICE, days=days)),
             _TIMER: files.File(render("expiry", _TIMER)),
         },

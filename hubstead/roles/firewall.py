@@ -15,6 +15,7 @@ from hubstead.operations import files, packages, units
 from hubstead.operations import firewall as chains
 from hubstead.operations.addresses import Connection, Resolvers, SshConnection
 from hubstead.operations.firewall import LINK_LOCAL, Network, Opening, Policy, Users
+from hubstead.programs import program
 from hubstead.render import render
 from hubstead.roles.application import serves
 from hubstead.roles.base import distribution, networks
@@ -194,7 +195,7 @@ def firewall() -> None:
             "/etc/hubstead": files.Directory(),
             DIRECTORY: files.Directory(),
             "/usr/local/lib/hubstead": files.Directory(),
-            chains.APPLY: files.File(render("firewall", chains.APPLY), mode="755"),
+            chains.APPLY: files.File(program("firewall-apply.sh"), mode="755"),
             f"{SYSTEM}/{UNIT}": files.File(render("firewall", f"{SYSTEM}/{UNIT}")),
         },
     )
@@ -213,7 +214,7 @@ def firewall() -> None:
 def _remove() -> None:
     units.stopped(name="Stop enforcing the firewall's rules at boot", unit=UNIT)
     units.stopped(name="Stop enforcing them when Docker starts", unit=DOCKER_UNIT)
-    chains.absent(name="Remove the firewall's rules", script=render("firewall", chains.APPLY))
+    chains.absent(name="Remove the firewall's rules", script=program("firewall-apply.sh"))
     files.present(
         name="Remove the firewall's files",
         entries={

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from hubstead.operations import acme, files, units
+from hubstead.programs import program
 from hubstead.render import render
 from hubstead.roles.base import ROLES, claim
 from hubstead.roles.traefik import DYNAMIC, STORE
@@ -26,7 +27,7 @@ def resolver() -> None:
     files.present(
         name="Write what waits for Traefik's certificates",
         entries={
-            SCRIPT: files.File(render("resolver", SCRIPT), mode="755"),
+            SCRIPT: files.File(program("traefik_certificate.py"), mode="755"),
             _PATH: files.File(render("resolver", _PATH)),
             _SERVICE: files.File(render("resolver", _SERVICE)),
         },

@@ -22,6 +22,7 @@ from pyinfra.context import ctx_host
 from hubstead import pem
 from hubstead.operations import accounts, files, internal_ca, pairs, units
 from hubstead.operations import trust as certificates
+from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import edge
@@ -257,7 +258,7 @@ def tls() -> None:
             f"{INTERNAL}/names": files.File("".join(f"{name}\n" for name in internal_names())),
             "/usr/local/lib/hubstead": files.Directory(),
             pairs.INSTALL: files.File(render("tls", pairs.INSTALL, group=GROUP), mode="755"),
-            internal_ca.SCRIPT: files.File(render("tls", internal_ca.SCRIPT), mode="755"),
+            internal_ca.SCRIPT: files.File(program("internal-certificate.sh"), mode="755"),
             COMMAND: files.File(
                 render("tls", COMMAND, way=way() if edge.is_front() else "internal"), mode="755"
             ),
@@ -279,7 +280,7 @@ def _public(settings: TlsSettings) -> None:
             PUBLIC: files.Directory(),
             f"{PUBLIC}/hooks": files.Directory(),
             WANTED: files.File(_wanted()) if acme else None,
-            REASON: files.File(render("tls", REASON), mode="755") if acme else None,
+            REASON: files.File(program("acme_reason.py"), mode="755") if acme else None,
         },
     )
     if settings.tls_certificate and settings.tls_key and not acme:

@@ -9,7 +9,6 @@ from pyinfra.api import FunctionCommand, StringCommand
 
 from hubstead.operations import addresses, files, firewall
 from hubstead.operations.firewall import FirewallState, Opening, Policy, Users
-from hubstead.render import render
 from hubstead.roles.firewall import FirewallSettings, LockOutError, refuse_lock_out
 
 USERS = Users(
@@ -301,7 +300,3 @@ class TestAddresses:
         lines = "# local\nsearch example.org\nnameserver 127.0.0.1\nnameserver 10.0.0.53\n"
         lines += "nameserver fe80::1%eth0\noptions edns0\n"
         assert addresses.parse_resolvers(lines.splitlines()) == [IPv4Address("10.0.0.53")]
-
-
-def test_the_script_is_plain_text_to_the_template_engine() -> None:
-    assert "HUBSTEAD-[A-Z]*" in render("firewall", firewall.APPLY)

@@ -225,7 +225,7 @@ def test_the_state_of_a_pair() -> None:
 
 @pytest.fixture(scope="module")
 def reason() -> ModuleType:
-    path = PROJECT / "templates/tls/usr/local/lib/hubstead/acme-reason"
+    path = PROJECT / "programs/acme_reason.py"
     module = ModuleType("acme_reason")
     SourceFileLoader("acme_reason", str(path)).exec_module(module)
     return module

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
-from hubstead.operations import files, releases
-from hubstead.operations.certificates import BUNDLE
-from hubstead.render import render
+from hubstead.operations import files
+from hubstead.programs import program
 from hubstead.roles.base import BaseSettings
 from hubstead.roles.python import release
 from hubstead.settings import load
@@ -14,21 +13,16 @@ from hubstead.settings import load
 
 @deploy("node")
 def node() -> None:
-    settings = load(BaseSettings)
+    registry = load(BaseSettings).base_npm_registry
     release(name="Build the release of Node.js", component="node")
     files.present(
         name="Put node, npm and npx on the path",
         entries={
-            f"/usr/local/bin/{program}": files.File(
-                render(
-                    "node",
-                    "/usr/local/bin/wrapper",
-                    program=f"{releases.ROOT}/node/current/bin/{program}",
-                    registry=settings.base_npm_registry,
-                    bundle=BUNDLE,
-                ),
-                mode="755",
-            )
-            for program in ("node", "npm", "npx")
+            "/etc/hubstead": files.Directory(),
+            "/etc/hubstead/npm-registry": files.File(f"{registry}\n") if registry else None,
+            **{
+                f"/usr/local/bin/{name}": files.File(program("node.sh"), mode="755")
+                for name in ("node", "npm", "npx")
+            },
         },
     )

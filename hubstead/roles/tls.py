@@ -45,6 +45,8 @@ WANTED = f"{PUBLIC}/wanted.json"
 #: Says in one or two lines why an ACME server gave no certificate
 REASON = "/usr/local/lib/hubstead/acme-reason"
 COMMAND = "/usr/local/sbin/hubstead-certificate"
+#: Tells that command what gets the certificate
+WAY = f"{INTERNAL}/way"
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 
@@ -257,11 +259,10 @@ def tls() -> None:
             f"{INTERNAL}/hooks": files.Directory(),
             f"{INTERNAL}/names": files.File("".join(f"{name}\n" for name in internal_names())),
             "/usr/local/lib/hubstead": files.Directory(),
-            pairs.INSTALL: files.File(render("tls", pairs.INSTALL, group=GROUP), mode="755"),
+            pairs.INSTALL: files.File(program("install-certificate.sh"), mode="755"),
             internal_ca.SCRIPT: files.File(program("internal-certificate.sh"), mode="755"),
-            COMMAND: files.File(
-                render("tls", COMMAND, way=way() if edge.is_front() else "internal"), mode="755"
-            ),
+            WAY: files.File(f"{way() if edge.is_front() else 'internal'}\n"),
+            COMMAND: files.File(program("hubstead-certificate.sh"), mode="755"),
             service: files.File(render("tls", service)),
             timer: files.File(render("tls", timer)),
         },

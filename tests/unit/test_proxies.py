@@ -82,3 +82,14 @@ def test_a_lighttpd_of_someone_else_keeps_its_unit(
     assert mask not in plan("redirect", data=CHP, responses=theirs).names
     noted = theirs | {"/var/lib/hubstead/packages/redirect": "/var/lib/hubstead/packages/redirect"}
     assert mask in plan("redirect", data=CHP, responses=noted).names
+
+
+def test_npm_asks_the_registry_of_the_settings(plan: Plan) -> None:
+    def written(**data: str) -> list[bytes]:
+        run = plan("node", data=data)
+        run.sent.inputs.clear()
+        run.execute()
+        return [base64.b64decode(text) for text in run.sent.inputs if text.startswith("aHR0cHM6")]
+
+    assert written() == []
+    assert written(base_npm_registry="https://npm.example.org/") == [b"https://npm.example.org/\n"]

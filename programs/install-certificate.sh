@@ -35,7 +35,7 @@ if [ $# -gt 1 ]; then
         exit 1
     fi
     chmod 644 "$new/fullchain.pem"
-    chgrp {{ group }} "$new/key.pem"
+    chgrp hubstead-tls "$new/key.pem"
     chmod 640 "$new/key.pem"
     chmod 755 "$new"
     version=versions/$(sha256sum <"$new/fullchain.pem" | cut -c 1-16)

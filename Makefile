@@ -33,10 +33,11 @@ tools: ## what the tests need of this machine
 	@$(call apt,chromium,chromium)
 	@$(call apt,pg_lsclusters,postgresql)
 
-lint: .venv/test ## style and types
+lint: .venv/test ## style, types and the slips of shell
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/shellcheck programs/*.sh
 
 bench: .venv/ready ## a deploy against a plain shell script, side by side in one run
 	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)

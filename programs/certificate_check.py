@@ -21,7 +21,7 @@ METRIC = "hubstead_certificate_"
 PATIENCE = 60  # seconds for a server that is just starting
 
 
-def served(kind, address, port, name):
+def served(kind: str, address: str, port: str, name: str) -> int | None:
     """The moment when the served certificate ends; None when none is served."""
     command = ["openssl", "s_client", "-connect", f"{address}:{port}"]
     # RFC 6066, 3: there is no server name that is an address
@@ -41,7 +41,8 @@ def served(kind, address, port, name):
     return ssl.cert_time_to_seconds(end) if end else None
 
 
-def write_metrics(ends):
+def write_metrics(ends: list[tuple[str, int | None]]) -> None:
+    """For each certificate its labels, and the moment of its end."""
     answers, moments = METRIC + "check_success", METRIC + "not_after_timestamp_seconds"
     lines = [
         f"# HELP {answers} Whether a certificate is served.",
@@ -53,23 +54,24 @@ def write_metrics(ends):
     ]
     with tempfile.NamedTemporaryFile("w", dir=METRICS.parent, delete=False) as file:
         file.write("\n".join(lines) + "\n")
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, METRICS)
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(METRICS)
 
 
-def main():
+def main() -> None:
     days = float(sys.argv[1])
     deadline = time.monotonic() + PATIENCE
     # sd-daemon(3): a warning, in the journal
     prefix = "<4>" if "JOURNAL_STREAM" in os.environ else ""
-    ends, fine = [], True
+    ends: list[tuple[str, int | None]] = []
+    fine = True
     for line in ENDPOINTS.read_text().splitlines():
         kind, address, port, name = line.split()
         end = served(kind, address, port, name)
         while end is None and time.monotonic() < deadline:
             time.sleep(2)
             end = served(kind, address, port, name)
-        ends.append(('{name="%s",port="%s"} ' % (name, port), end))
+        ends.append((f'{{name="{name}",port="{port}"}} ', end))
         where = f"The certificate of {name} on port {port}"
         if end is None:
             print(f"{prefix}{where} cannot be had: nothing answers over TLS", flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 from pyinfra.api import FactBase, FactProcessError
 
 Address = IPv4Address | IPv6Address
-#: Interfaces that container engines and hypervisors make: their addresses are not the host's name
-_VIRTUAL = ("lo", "docker", "br-", "veth", "virbr", "cni", "hubstead")
+#: What hangs on a bridge and leads nowhere else, by kind of link (ip-link(8)): containers (veth),
+#: virtual machines (tun, for a tap), and what gives a bridge its MTU (dummy). A card has no kind.
+_INNER = {"veth", "tun", "dummy"}
 
 
 @dataclass(frozen=True)
@@ -51,38 +52,71 @@ class SshConnection(FactBase[Connection | None]):
             raise FactProcessError(f"unreadable SSH_CONNECTION: {error}") from error
 
 
-def parse_addresses(text: str) -> list[Address]:
-    """The host's own addresses, sorted, from what `ip -json address` prints."""
-    links: list[dict[str, Any]] = json.loads(text)
-    found = {
-        ip_address(item["local"])
+@dataclass(frozen=True)
+class Interface:
+    """A network interface of the host, with its global addresses, sorted.
+
+    `outward`: whether it leads to other hosts. A bridge does so where a default route uses it, or
+    where something hangs on it that is no container and no virtual machine: a card, a VLAN, a
+    bond … Its name says nothing.
+    """
+
+    name: str
+    addresses: tuple[Address, ...]
+    bridge: bool = False
+    outward: bool = True
+
+
+def parse_interfaces(lines: Iterable[str]) -> list[Interface]:
+    """The interfaces from what `ip -json` prints of links with details, and of default routes."""
+    items: list[dict[str, Any]] = [item for line in lines if line for item in json.loads(line)]
+    links = [item for item in items if "ifname" in item]
+    hops = [hop for item in items if "dst" in item for hop in item.get("nexthops", [item])]
+    ways_out = {hop.get("dev") for hop in hops}
+    ways_out |= {link.get("master") for link in links if _kind(link) not in _INNER}
+    return [
+        Interface(
+            link["ifname"],
+            tuple(sorted(_global_addresses(link), key=lambda address: (address.version, address))),
+            bridge=_kind(link) == "bridge",
+            outward=_kind(link) != "bridge" or link["ifname"] in ways_out,
+        )
         for link in links
-        if not link["ifname"].startswith(_VIRTUAL)
-        for item in link["addr_info"]
+    ]
+
+
+def _kind(link: dict[str, Any]) -> str | None:
+    kind: str | None = link.get("linkinfo", {}).get("info_kind")
+    return kind
+
+
+def _global_addresses(link: dict[str, Any]) -> Iterator[Address]:
+    for item in link["addr_info"]:
         # temporary ones (RFC 8981) are others tomorrow
-        if item.get("scope") == "global" and not item.get("temporary")
-    }
-    return sorted(found, key=lambda address: (address.version, address))
+        if item.get("scope") == "global" and not item.get("temporary"):
+            yield ip_address(item["local"])
 
 
-class Addresses(FactBase[list[Address]]):
-    """The host's global addresses, without those of bridges for containers."""
+class Interfaces(FactBase[list[Interface]]):
+    """The host's network interfaces."""
 
     @staticmethod
-    def default() -> list[Address]:
+    def default() -> list[Interface]:
         return []
 
     def requires_command(self) -> str:
         return "ip"
 
     def command(self) -> str:
-        return "ip -json address"
+        # of all tables: VRFs and policies (ip-rule(8)) have default routes of their own
+        routes = "route show table all default 2>/dev/null"
+        return f"ip -json -details address && {{ ip -json {routes}; ip -json -6 {routes}; true; }}"
 
-    def process(self, output: list[str]) -> list[Address]:
+    def process(self, output: list[str]) -> list[Interface]:
         try:
-            return parse_addresses("".join(output))
-        except (ValueError, KeyError) as error:
-            raise FactProcessError(f"unreadable list of addresses: {error}") from error
+            return parse_interfaces(output)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FactProcessError(f"unreadable list of interfaces: {error}") from error
 
 
 def parse_resolvers(lines: Iterable[str]) -> list[IPv4Address]:

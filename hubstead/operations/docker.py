@@ -23,6 +23,9 @@ from pyinfra.context import host
 
 from hubstead.operations import files
 
+#: The option of a network that names its interface
+BRIDGE_NAME = "com.docker.network.bridge.name"
+
 
 @dataclass(frozen=True)
 class NetworkState:

@@ -20,7 +20,7 @@ from pyinfra.context import ctx_host, host
 
 from hubstead.distributions import DISTRIBUTIONS, SUPPORTED, Distribution
 from hubstead.operations import certificates, files, packages, units
-from hubstead.operations.addresses import Addresses
+from hubstead.operations.addresses import Interfaces
 from hubstead.operations.firewall import Network
 from hubstead.operations.login import Login
 from hubstead.operations.machine import Machine, MachineState
@@ -202,15 +202,24 @@ def address(of: Host) -> str:
 def networks(of: Host) -> list[Network]:
     """The addresses from which a host reaches the others, each as a network of one address.
 
-    A host is asked even where `--limit` leaves it out. Raises PyinfraError without an answer.
+    Those of bridges of its own containers and virtual machines are not among them: nothing leaves
+    the host from there. A host is asked even where `--limit` leaves it out. Raises PyinfraError
+    without an answer, and for a host without an address.
     """
     try:
-        return [ip_network(str(address)) for address in of.get_fact(Addresses)]
+        interfaces = of.get_fact(Interfaces)
     except ConnectError as error:
         raise PyinfraError(
             f"{of.name} does not answer, and {host.name} has to know its addresses, even in a run "
             f"with --limit: {error}. Bring it up, then run again."
         ) from error
+    found = [ip_network(str(a)) for each in interfaces if each.outward for a in each.addresses]
+    if not found:
+        raise PyinfraError(
+            f"{of.name} has no address from which it could reach {host.name}, by what `ip address` "
+            "says there (package iproute2): give it one, then run again."
+        )
+    return found
 
 
 def claim(role: str) -> None:

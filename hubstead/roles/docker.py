@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from hubstead.operations import docker, files, packages, releases, units
-from hubstead.operations.addresses import Addresses
+from hubstead.operations.addresses import Interface, Interfaces
 from hubstead.render import render
 from hubstead.roles.base import BaseSettings, check_package_names, distribution, machine
 from hubstead.settings import Settings, load
@@ -30,7 +30,7 @@ class DockerSettings(Settings):
     docker_bridge: str = Field(
         "hubstead0",
         pattern=r"^[a-z][a-z0-9]{0,14}$",
-        description="Name of the network interface of the users' network.",
+        description="Name of the network interface of the users' network; Docker makes it.",
     )
     docker_subnet: ipaddress.IPv4Network = Field(
         ipaddress.IPv4Network("172.30.0.0/16"),
@@ -133,19 +133,40 @@ def image() -> str:
     return f"{IMAGE}:{docker.context_tag(context())}"
 
 
-def _refuse_taken_addresses(settings: DockerSettings) -> None:
-    for address in host.get_fact(Addresses):
-        if address in settings.docker_subnet:
+def _refuse_others_interfaces(settings: DockerSettings) -> None:
+    """Raises PyinfraError where the users' network would meet an interface of somebody else."""
+    state = host.get_fact(docker.Network, NETWORK)
+
+    def is_ours(interface: Interface) -> bool:
+        if (
+            state
+        ):  # perhaps by its former name, which another `docker_bridge` takes away in this run
+            return interface.name == state.options.get(docker.BRIDGE_NAME)
+        # while Docker is down, and its bridges stay
+        at_home = interface.bridge and settings.gateway in interface.addresses
+        return at_home and interface.name == settings.docker_bridge
+
+    for interface in host.get_fact(Interfaces):
+        if is_ours(interface):
+            continue
+        if interface.name == settings.docker_bridge:
             raise PyinfraError(
-                f"{host.name} has the address {address}, which lies in `docker_subnet` = "
-                f"{settings.docker_subnet}: set `docker_subnet` to a network that you do not use."
+                f"{host.name} has an interface {interface.name} that is not the users' network's: "
+                "set `docker_bridge` to a name that no interface has."
             )
+        for address in interface.addresses:
+            if address in settings.docker_subnet:
+                raise PyinfraError(
+                    f"{host.name} has the address {address} ({interface.name}), which lies in "
+                    f"`docker_subnet` = {settings.docker_subnet}: set `docker_subnet` to a network "
+                    "that you do not use."
+                )
 
 
 @deploy("docker")
 def install() -> None:
     settings = load(DockerSettings)
-    _refuse_taken_addresses(settings)
+    _refuse_others_interfaces(settings)
     daemon = "/etc/docker/daemon.json"
     files.present(
         name="Write the engine's settings",
@@ -163,7 +184,7 @@ def install() -> None:
         network=NETWORK,
         subnet=str(settings.docker_subnet),
         options={
-            "com.docker.network.bridge.name": settings.docker_bridge,
+            docker.BRIDGE_NAME: settings.docker_bridge,
             # containers on one bridge see each other unless this is off
             "com.docker.network.bridge.enable_icc": "false",
         },

@@ -34,6 +34,15 @@ DEBIAN_13: dict[str, Any] = {
 }  # fmt: skip
 DEBIAN_12 = DEBIAN_13 | {"version": "12", "codename": "bookworm"}
 
+#: As `ip -json -details address` prints it, shortened to what is read
+ETH0: dict[str, Any] = {
+    "ifname": "eth0",
+    "addr_info": [
+        {"local": "192.0.2.4", "scope": "global"},
+        {"local": "2001:db8::4", "scope": "global"},
+    ],
+}
+
 
 def scripted(machine: dict[str, Any]) -> dict[str, str]:
     """What the facts of a bare host print."""
@@ -41,7 +50,7 @@ def scripted(machine: dict[str, Any]) -> dict[str, str]:
         "python3 -c": json.dumps(machine),
         "connection=$": "user=deploy\nconnection=198.18.0.1 51022 198.18.0.10 22\nkeys=yes",
         "${SSH_CONNECTION-}": "198.18.0.1 51022 198.18.0.10 22",
-        "ip -json address": "[]",
+        "ip -json": json.dumps([ETH0]),
         "if command -v": _MISSING_COMMAND_MARKER,
     }
 
@@ -124,7 +133,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
         **groups: list[str],
     ) -> Run:
         hosts = groups or {"hub": [HUB]}
-        answers = (responses or {}) | scripted(machine)
+        # the first that matches wins, and of one key the last
+        answers = (responses or {}) | scripted(machine) | (responses or {})
         everything = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": answers}
         names = list(dict.fromkeys(name for group in hosts.values() for name in group))
         inventory = Inventory(

@@ -1,5 +1,6 @@
 """The firewall's rules, and when they count as in force; no host."""
 
+import json
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import Any, ClassVar
 
@@ -281,20 +282,85 @@ class TestSettings:
         assert (port.protocol, [str(net) for net in port.sources]) == ("tcp", ["0.0.0.0/0", "::/0"])
 
 
+def link(
+    name: str,
+    *found: str,
+    kind: str | None = None,
+    master: str | None = None,
+    scope: str = "global",
+) -> dict[str, Any]:
+    """An interface as `ip -json -details address` prints it, shortened to what is read."""
+    return {
+        "ifname": name,
+        **({"master": master} if master else {}),
+        **({"linkinfo": {"info_kind": kind}} if kind else {}),
+        "addr_info": [{"local": address, "scope": scope} for address in found],
+    }
+
+
+def outward(*items: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The addresses of the interfaces that lead to other hosts; `items` are links and routes."""
+    lines = [json.dumps([item]) for item in items]
+    found = addresses.parse_interfaces([*lines, "[]", ""])
+    return [tuple(map(str, each.addresses)) for each in found if each.outward and each.addresses]
+
+
 class TestAddresses:
     def test_no_connection(self) -> None:
         assert addresses.parse_connection("\n") is None
 
-    def test_the_addresses_that_others_use(self) -> None:
-        # `ip -json address` of a Debian 13 with Docker, shortened to what is read
-        text = """[{"ifname":"lo","addr_info":[{"local":"127.0.0.1","scope":"host"}]},
-        {"ifname":"host0","addr_info":[{"local":"198.18.0.13","prefixlen":24,"scope":"global"},
-        {"local":"2001:2::13","scope":"global"},{"local":"fe80::1","scope":"link"},
-        {"local":"2001:2::dead","scope":"global","temporary":true}]},
-        {"ifname":"docker0","addr_info":[{"local":"172.17.0.1","scope":"global"}]},
-        {"ifname":"hubstead0","addr_info":[{"local":"172.30.0.1","scope":"global"}]}]"""
-        found = addresses.parse_addresses(text)
-        assert [str(address) for address in found] == ["198.18.0.13", "2001:2::13"]
+    def test_an_interface_has_the_addresses_that_others_use(self) -> None:
+        (found,) = outward(
+            link("lo", "127.0.0.1", scope="host"),
+            link("host0", kind="veth")
+            | {
+                "addr_info": [
+                    {"local": "2001:2::13", "scope": "global"},
+                    {"local": "198.18.0.13", "prefixlen": 24, "scope": "global"},
+                    {"local": "fe80::1", "scope": "link"},
+                    {"local": "2001:2::dead", "scope": "global", "temporary": True},
+                ]
+            },
+        )
+        assert found == ("198.18.0.13", "2001:2::13")
+
+    @pytest.mark.parametrize("kind", [None, "vlan", "bond", "vxlan"])
+    def test_a_bridge_with_a_card_is_the_hosts_whatever_it_is_called(
+        self, kind: str | None
+    ) -> None:
+        lan = link("br-lan", "10.0.0.4", kind="bridge")
+        assert outward(lan, link("docker1", master="br-lan", kind=kind)) == [("10.0.0.4",)]
+
+    @pytest.mark.parametrize(
+        "route",
+        [
+            {"dst": "default", "gateway": "10.0.0.1", "dev": "br-lan"},
+            {"dst": "default", "nexthops": [{"dev": "br-lan"}, {"dev": "ppp0"}]},
+        ],
+    )
+    def test_a_bridge_is_the_hosts_where_a_default_route_uses_it(
+        self, route: dict[str, Any]
+    ) -> None:
+        """A host that is a container itself: its way out is a veth, too."""
+        lan = link("br-lan", "10.0.0.4", kind="bridge")
+        assert outward(lan, link("host0", master="br-lan", kind="veth")) == []
+        assert outward(lan, link("host0", master="br-lan", kind="veth"), route) == [("10.0.0.4",)]
+
+    @pytest.mark.parametrize("name", ["docker0", "users0", "lan", "eth7", "virbr0"])
+    @pytest.mark.parametrize("kind", ["veth", "tun", "dummy"])
+    def test_a_bridge_of_containers_is_not_the_hosts_whatever_it_is_called(
+        self, name: str, kind: str
+    ) -> None:
+        inner = link(name, "172.30.0.1", kind="bridge")
+        assert outward(inner) == []
+        assert outward(inner, link("eth0", master=name, kind=kind)) == []
+
+    @pytest.mark.parametrize("name", ["docker-lan", "veth0", "cni", "hubstead", "br-x.30", "lo"])
+    @pytest.mark.parametrize("kind", [None, "vlan", "bond", "wireguard", "macvlan", "veth"])
+    def test_what_is_no_bridge_is_the_hosts_whatever_it_is_called(
+        self, name: str, kind: str | None
+    ) -> None:
+        assert outward(link(name, "10.0.0.4", kind=kind)) == [("10.0.0.4",)]
 
     def test_resolvers_that_a_container_reaches(self) -> None:
         lines = "# local\nsearch example.org\nnameserver 127.0.0.1\nnameserver 10.0.0.53\n"

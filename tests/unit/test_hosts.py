@@ -5,24 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import re
+from typing import Any
 
 import pytest
+from pyinfra.api.exceptions import PyinfraError
 
-from tests.unit.plans import HUB, Plan, Run
+from hubstead.operations.docker import BRIDGE_NAME
+from tests.unit.plans import ETH0, HUB, Plan, Run
 
 DB, EDGE = "@fake/db.example.org", "@fake/edge.example.org"
 THREE = {"edge": [EDGE], "hub": [HUB], "db": [DB]}
-ADDRESSES = json.dumps(
-    [
-        {
-            "ifname": "eth0",
-            "addr_info": [
-                {"local": address, "scope": "global"} for address in ("192.0.2.4", "2001:db8::4")
-            ],
-        }
-    ]
-)
-ANSWERS = {"ip -json": ADDRESSES}
 
 
 def written(run: Run) -> str:
@@ -33,7 +25,7 @@ def written(run: Run) -> str:
 
 
 def test_on_one_host_the_database_has_no_port(plan: Plan) -> None:
-    text = written(plan("postgres", responses=ANSWERS))
+    text = written(plan("postgres"))
     assert "listen_addresses = ''" in text and "ssl" not in text
     lines = [line.split() for line in text.splitlines() if line.startswith(("local", "host"))]
     assert ["local", "userdb", "userdb_reader", "scram-sha-256"] in lines
@@ -41,7 +33,7 @@ def test_on_one_host_the_database_has_no_port(plan: Plan) -> None:
 
 
 def test_apart_it_lets_in_the_hub_by_tls_and_nobody_else(plan: Plan) -> None:
-    text = written(plan("postgres", data={"edge": "nginx"}, responses=ANSWERS, **THREE))
+    text = written(plan("postgres", data={"edge": "nginx"}, **THREE))
     assert "ssl_min_protocol_version = 'TLSv1.2'" in text
     lines = [line.split() for line in text.splitlines() if line.startswith(("local", "host"))]
     assert lines.pop(0) == ["local", "all", "postgres", "peer"]
@@ -56,7 +48,7 @@ def test_apart_it_lets_in_the_hub_by_tls_and_nobody_else(plan: Plan) -> None:
 )
 def test_the_hub_verifies_the_database_host(plan: Plan, address: str, host: str) -> None:
     data = {"edge": "nginx", "base_address": address}
-    text = written(plan("jupyterhub", data=data, responses=ANSWERS, **THREE))
+    text = written(plan("jupyterhub", data=data, **THREE))
     root = "/etc/hubstead/trust/db.example.org.pem"
     assert re.search(rf"@{re.escape(host)}/jupyterhub\?sslmode=verify-full&", text)
     assert f"host={address} dbname=userdb user=userdb_reader" in text
@@ -94,3 +86,65 @@ def test_no_service_starts_before_the_firewall(plan: Plan) -> None:
         firewall = names.index("firewall | Enforce the firewall's rules")
         started = [name for name in names[:firewall] if " | Run " in name]
         assert started == ["base | Run sshd with them"]
+
+
+def bridge(name: str, address: str) -> dict[str, Any]:
+    return {
+        "ifname": name,
+        "linkinfo": {"info_kind": "bridge"},
+        "addr_info": [{"local": address, "scope": "global"}],
+    }
+
+
+def interfaces(*found: dict[str, Any]) -> dict[str, str]:
+    return {"ip -json": json.dumps(found)}
+
+
+def test_a_host_without_an_address_is_refused(plan: Plan) -> None:
+    """Its opening in the others' firewalls would be empty."""
+    inner = interfaces(bridge("docker0", "172.17.0.1"))
+    with pytest.raises(PyinfraError, match=r"has no address from which .*`ip address`"):
+        plan("firewall", data={"edge": "nginx"}, responses=inner, **THREE)
+    lan = {"ifname": "eth1", "master": "br-lan", "addr_info": []}
+    outer = interfaces(bridge("br-lan", "10.0.0.7"), lan)
+    plan("firewall", data={"edge": "nginx"}, responses=outer, **THREE)
+
+
+def network(name: str) -> dict[str, str]:
+    """What Docker says of the users' network."""
+    document = {
+        "Options": {BRIDGE_NAME: name},
+        "IPAM": {"Config": [{"Subnet": "172.30.0.0/16"}]},
+        "Containers": {},
+    }
+    return {"docker network inspect": json.dumps([document])}
+
+
+@pytest.mark.parametrize("docker", [network("users0"), {}], ids=["docker", "docker-is-down"])
+def test_the_users_network_may_have_any_name(plan: Plan, docker: dict[str, str]) -> None:
+    answers = interfaces(ETH0, bridge("users0", "172.30.0.1")) | docker
+    assert plan("docker", data={"docker_bridge": "users0"}, responses=answers).names
+
+
+def test_the_users_network_may_get_another_name(plan: Plan) -> None:
+    answers = interfaces(ETH0, bridge("hubstead0", "172.30.0.1")) | network("hubstead0")
+    assert plan("docker", data={"docker_bridge": "users0"}, responses=answers).names
+
+
+@pytest.mark.parametrize("docker", [network("hubstead0"), {}], ids=["docker", "no-docker"])
+@pytest.mark.parametrize("name", ["virbr0", "docker9", "lan"])
+def test_a_network_of_somebody_else_keeps_its_addresses(
+    plan: Plan, name: str, docker: dict[str, str]
+) -> None:
+    answers = interfaces(ETH0, bridge(name, "172.30.0.1")) | docker
+    with pytest.raises(PyinfraError, match=rf"172.30.0.1 \({name}\).*set `docker_subnet`"):
+        plan("docker", responses=answers)
+
+
+@pytest.mark.parametrize("docker", [network("hubstead0"), {}], ids=["docker", "no-docker"])
+def test_an_interface_of_somebody_else_is_not_taken(plan: Plan, docker: dict[str, str]) -> None:
+    """Docker would put its address there, and the firewall would refuse all that comes from it."""
+    answers = interfaces(ETH0, bridge("lan", "10.0.0.7")) | docker
+    for name in ("eth0", "lan"):
+        with pytest.raises(PyinfraError, match=f"interface {name} .*set `docker_bridge`"):
+            plan("docker", data={"docker_bridge": name}, responses=answers)

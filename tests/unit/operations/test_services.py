@@ -11,7 +11,7 @@ from pyinfra.facts.server import Which
 
 from hubstead.operations import certificates, checks, internal_ca, units, users_table
 from hubstead.operations.accounts import Account, AccountState, parse_account, system_user
-from hubstead.operations.addresses import Addresses, SshConnection
+from hubstead.operations.addresses import Interfaces, SshConnection
 from hubstead.operations.certificates import Trust, TrustState
 from hubstead.operations.docker import Images, ImagesState, Network, parse_images
 from hubstead.operations.files import File, Paths
@@ -140,7 +140,7 @@ def test_a_listener_of_this_machine_is_found_by_name() -> None:
     ("fact", "output"),
     [
         (Account(), ["root"]),
-        (Addresses(), ["not json"]),
+        (Interfaces(), ["not json"]),
         (SshConnection(), ["not four words"]),
         (Images(), ["Cannot connect to the Docker daemon"]),
         (Network(), ['[{"Name": "hubstead"}]']),

@@ -38,14 +38,7 @@ class Postgres(Service):
 
 
 @dataclass(frozen=True)
-class Server(Service):
-    """What listens, as the process `process`: at most 15 characters (proc(5), comm)."""
-
-    process: str
-
-
-@dataclass(frozen=True)
-class WebServer(Server):
+class WebServer(Service):
     """A web server with sites, whose workers run as `user`.
 
     `directory` has sites-available and sites-enabled, and there the default site `default`, which
@@ -95,7 +88,7 @@ class Distribution:
     nginx: WebServer
     nginx_http2: bool
     apache: WebServer
-    lighttpd: Server
+    lighttpd: Service
     certbot: Service
 
 
@@ -103,7 +96,6 @@ DEBIAN_APACHE = WebServer(
     packages=("apache2",),
     unit="apache2.service",
     name="apache",
-    process="apache2",
     user="www-data",
     directory="/etc/apache2",
     shipper="apache2",
@@ -113,7 +105,6 @@ DEBIAN_NGINX = WebServer(
     packages=("nginx",),
     unit="nginx.service",
     name="nginx",
-    process="nginx",
     user="www-data",
     directory="/etc/nginx",
     shipper="nginx-common",
@@ -148,7 +139,7 @@ def _debian(
         nginx=DEBIAN_NGINX,
         nginx_http2=nginx_http2,
         apache=DEBIAN_APACHE,
-        lighttpd=Server(packages=("lighttpd",), unit="lighttpd.service", process="lighttpd"),
+        lighttpd=Service(packages=("lighttpd",), unit="lighttpd.service"),
         certbot=Service(packages=("certbot",), unit="certbot.timer"),
     )
 

@@ -10,8 +10,19 @@ from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand
 
 
 @dataclass(frozen=True)
+class Listener:
+    """A process that listens, and the unit of systemd that it belongs to; "" for none."""
+
+    process: str
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.process} ({self.unit})" if self.unit else self.process
+
+
+@dataclass(frozen=True)
 class MachineState:
-    """The host. Sizes are MiB; `listeners` maps a TCP port to the names of who listens on it.
+    """The host. Sizes are MiB; `listeners` maps a TCP port to who listens on it.
 
     `bare`: nothing of Hubstead was ever put here. `roles` are those that a switch may make
     needless, as `hubstead.roles.base.claim` notes them down.
@@ -26,7 +37,7 @@ class MachineState:
     free_disk: int
     systemd: bool
     bare: bool
-    listeners: dict[int, list[str]]
+    listeners: dict[int, list[Listener]]
     roles: tuple[str, ...] = ()
 
 
@@ -35,11 +46,17 @@ import json, os, platform, shutil
 release = dict(line.rstrip().split("=", 1) for line in open("/etc/os-release") if "=" in line)
 owners, listeners = {}, {}
 roles = "/var/lib/hubstead/roles"
+def cgroup(pid):
+    lines = [line.rstrip().split(":", 2) for line in open(f"/proc/{pid}/cgroup")]
+    groups = {controllers: path for _, controllers, path in lines}
+    return groups.get("name=systemd", groups.get("", "/"))
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
-        name = open(f"/proc/{pid}/comm").read().strip()
+        process = open(f"/proc/{pid}/comm").read().strip(), cgroup(pid)
         for fd in os.listdir(f"/proc/{pid}/fd"):
-            owners[os.readlink(f"/proc/{pid}/fd/{fd}")] = name
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+            if target.startswith("socket:"):
+                owners.setdefault(target, {})[process] = None
     except OSError:
         pass
 for table in ("tcp", "tcp6"):
@@ -48,9 +65,8 @@ for table in ("tcp", "tcp6"):
             field = line.split()
             if field[3] == "0A":
                 port = int(field[1].rsplit(":", 1)[1], 16)
-                names = listeners.setdefault(port, [])
-                name = owners.get(f"socket:[{field[9]}]", "another process")
-                names.append(name) if name not in names else None
+                holders = owners.get(f"socket:[{field[9]}]", {("another process", ""): None})
+                listeners.setdefault(port, {}).update(holders)
 print(json.dumps({
     "os": release["ID"].strip('"'), "version": release.get("VERSION_ID", "").strip('"'),
     "codename": release.get("VERSION_CODENAME", "").strip('"'),
@@ -58,15 +74,37 @@ print(json.dumps({
     "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
     "free_disk": shutil.disk_usage("/").free // 2**20,
     "systemd": os.path.isdir("/run/systemd/system"),
-    "bare": not os.path.exists("/opt/hubstead"), "listeners": listeners,
+    "bare": not os.path.exists("/opt/hubstead"),
+    "listeners": {port: list(holders) for port, holders in listeners.items()},
+    "init": cgroup(1),
     "roles": sorted(os.listdir(roles)) if os.path.isdir(roles) else []}))
 """
+
+
+def unit_of(cgroup: str, top: str = "") -> str:
+    """The unit of the system that a process belongs to, by its cgroup below systemd's; else "".
+
+    Not a unit of a user's, or of a container's own systemd. Rule: sd_pid_get_unit(3).
+    """
+    for part in cgroup.removeprefix(top).split("/")[1:]:
+        if not part.endswith(".slice"):
+            return part if part.endswith((".service", ".scope")) else ""
+    return ""
+
+
+def _services(listeners: list[Listener]) -> list[Listener]:
+    """Without systemd, which keeps the sockets that it hands out."""
+    return [each for each in listeners if each.unit != "init.scope"] or listeners
 
 
 def parse_machine(text: str) -> MachineState:
     """The state from the JSON document that the command of `Machine` prints."""
     document: dict[str, Any] = json.loads(text)
-    listeners = {int(port): names for port, names in document.pop("listeners").items()}
+    top = document.pop("init").removesuffix("/init.scope")
+    listeners = {
+        int(port): _services([Listener(name, unit_of(cgroup, top)) for name, cgroup in holders])
+        for port, holders in document.pop("listeners").items()
+    }
     roles = tuple(document.pop("roles", ()))
     return MachineState(listeners=listeners, roles=roles, **document)
 

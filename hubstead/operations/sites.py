@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
@@ -121,3 +122,38 @@ def left_to_others(server: WebServer) -> Generator[StringCommand]:
     """
     if host.get_fact(Foreign, server):
         yield StringCommand("rm", "-f", f"{NOTES}/{server.name}")
+
+
+def parse_nginx_ports(lines: Iterable[str]) -> frozenset[int]:
+    """The ports of `listen` in files of others than Hubstead, from what `nginx -T` prints.
+
+    Ours are the files named *hubstead*. Rule: ngx_http_core_module, listen.
+    """
+    ports, ours = set(), False
+    for line in lines:
+        if line.startswith(_FILE):
+            ours = "hubstead" in line.rpartition("/")[2]
+        if not ours:
+            for address in _LISTEN.findall(line.partition("#")[0]):
+                port = address.rpartition(":")[2]
+                # an address without a port is one on port 80
+                ports.add(int(port) if port.isdigit() else 80)
+    return frozenset(ports)
+
+
+_FILE = "# configuration file "
+_LISTEN = re.compile(r"(?:^|[\s;{])listen\s+(?!unix:)([^\s;]+)")
+
+
+class NginxPorts(FactBase[frozenset[int]]):
+    """The ports of Nginx's sites that are not Hubstead's; none where its configuration fails."""
+
+    @staticmethod
+    def default() -> frozenset[int]:
+        return frozenset()
+
+    def command(self) -> str:
+        return "nginx -T 2>/dev/null || true"
+
+    def process(self, output: list[str]) -> frozenset[int]:
+        return parse_nginx_ports(output)

@@ -14,8 +14,9 @@ from hubstead.operations import apache as configuration
 from hubstead.operations import checks, files, packages, sites, units
 from hubstead.render import render
 from hubstead.roles import edge, tls
-from hubstead.roles.base import ROLES, claim, distribution, refuse_taken_ports
+from hubstead.roles.base import ROLES, claim, distribution
 from hubstead.roles.jupyterhub import HubSettings
+from hubstead.roles.ports import refuse_taken_ports
 from hubstead.settings import load
 from hubstead.topology import tier_host
 
@@ -74,7 +75,7 @@ def apache() -> None:
     snippet, available = f"{server.directory}/{SNIPPET}", f"{server.directory}/conf-available"
     ports = {key: getattr(settings, key) for key in ("edge_http_port", "edge_https_port")}
     if settings.edge_site:
-        refuse_taken_ports(server.process, ports)
+        refuse_taken_ports("apache", ports)
     # its proxy listens on IPv4 alone there
     proxy_host = "127.0.0.1" if edge.shares_host() else edge.proxy_address()
     root = tls.root_of(tier_host("hub"))

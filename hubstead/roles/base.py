@@ -238,30 +238,6 @@ def claim(role: str) -> None:
     )
 
 
-def refuse_taken_ports(owner: str | None, ports: dict[str, int]) -> None:
-    """Raises PyinfraError where a process listens on a port that is not Hubstead's.
-
-    + owner: the process that shall listen; None: that of a role that was noted down here.
-    + ports: setting to port.
-    """
-    here = machine()
-    processes = {
-        "traefik": "traefik",
-        "chp": "configurable-ht",  # a process has 15 characters of a name
-        "redirect": distribution().lighttpd.process,
-        "nginx": distribution().nginx.process,
-        "apache": distribution().apache.process,
-    }
-    ours = {owner} | {processes[role] for role in here.roles if role in processes}
-    for key, port in ports.items():
-        others = [name for name in here.listeners.get(port, []) if name not in ours]
-        if others:
-            raise PyinfraError(
-                f"{host.name}: port {port} is taken by {', '.join(others)}, a service that is not "
-                f"Hubstead's. Stop it, or set `{key}` to a free port."
-            )
-
-
 def _root_login(user: str) -> str:
     return "prohibit-password" if user == "root" else "no"
 

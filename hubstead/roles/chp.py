@@ -15,7 +15,8 @@ from hubstead.operations import accounts, files, releases, units
 from hubstead.programs import program
 from hubstead.render import render
 from hubstead.roles import edge, tls
-from hubstead.roles.base import ROLES, build_env, claim, refuse_taken_ports
+from hubstead.roles.base import ROLES, build_env, claim
+from hubstead.roles.ports import refuse_taken_ports
 from hubstead.roles.python import PythonSettings
 from hubstead.settings import load
 
@@ -65,7 +66,7 @@ def chp() -> None:
     is_front = settings.edge == "none"
     key = "edge_https_port" if is_front else "proxy_port"
     port = getattr(settings, key)
-    refuse_taken_ports(None, {key: port})
+    refuse_taken_ports("chp", {key: port})
     directory = tls.public_directory() if is_front else tls.INTERNAL
     configuration, token_file = f"{_CONFIGURATION}/config.json", f"{_CONFIGURATION}/token"
     scripts = {f"{_SCRIPTS}/{name}": program(f"chp/{name}") for name in ("proxy.js", "routes.js")}

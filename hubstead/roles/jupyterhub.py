@@ -14,7 +14,8 @@ from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import chp, docker, edge, postgres, traefik
 from hubstead.roles.application import ApplicationSettings
-from hubstead.roles.base import claim, distribution, refuse_taken_ports
+from hubstead.roles.base import claim, distribution
+from hubstead.roles.ports import refuse_taken_ports
 from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
 from hubstead.texts import is_path

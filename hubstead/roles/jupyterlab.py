@@ -18,7 +18,8 @@ from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles import edge, nginx, postgres, tls
 from hubstead.roles.application import ApplicationSettings
-from hubstead.roles.base import check_package_names, claim, distribution, refuse_taken_ports
+from hubstead.roles.base import check_package_names, claim, distribution
+from hubstead.roles.ports import refuse_taken_ports
 from hubstead.roles.python import release
 from hubstead.settings import Others, Settings, load
 
@@ -70,7 +71,7 @@ class JupyterLabSettings(Settings):
 def jupyterlab() -> None:
     settings, front = load(JupyterLabSettings), load(edge.EdgeSettings)
     server = distribution().nginx
-    refuse_taken_ports(server.process, {"proxy_port": front.proxy_port})
+    refuse_taken_ports("jupyterlab", {"proxy_port": front.proxy_port})
     credentials = {
         "users": postgres.conninfo("userdb_login"),
         "secret-key": secrets.generated("login_secret_key", SECRET_KEY),

@@ -16,8 +16,9 @@ from hubstead.operations import checks, files, packages, sites, units
 from hubstead.operations.addresses import Resolvers
 from hubstead.render import render
 from hubstead.roles import edge, tls
-from hubstead.roles.base import ROLES, claim, distribution, refuse_taken_ports
+from hubstead.roles.base import ROLES, claim, distribution
 from hubstead.roles.jupyterhub import HubSettings
+from hubstead.roles.ports import refuse_taken_ports
 from hubstead.settings import load
 from hubstead.topology import tier_host
 
@@ -98,7 +99,7 @@ def nginx() -> None:
     drop_in = _drop_in(server)
     if settings.edge_site:
         ports = ("edge_http_port", "edge_https_port")
-        refuse_taken_ports(server.process, {key: getattr(settings, key) for key in ports})
+        refuse_taken_ports("nginx", {key: getattr(settings, key) for key in ports})
     # its proxy listens on IPv4 alone there
     proxy_host = "127.0.0.1" if edge.shares_host() else edge.proxy_address()
     root = tls.root_of(tier_host("hub"))

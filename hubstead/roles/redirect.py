@@ -12,8 +12,9 @@ from pyinfra.operations import server
 from hubstead.operations import files, packages, units
 from hubstead.render import render
 from hubstead.roles import tls
-from hubstead.roles.base import ROLES, claim, distribution, refuse_taken_ports
+from hubstead.roles.base import ROLES, claim, distribution
 from hubstead.roles.edge import EdgeSettings
+from hubstead.roles.ports import refuse_taken_ports
 from hubstead.settings import load
 
 UNIT = "hubstead-redirect.service"
@@ -36,7 +37,7 @@ def _is_ours() -> bool:
 @deploy("redirect")
 def redirect() -> None:
     settings = load(EdgeSettings)
-    refuse_taken_ports(None, {"edge_http_port": settings.edge_http_port})
+    refuse_taken_ports("redirect", {"edge_http_port": settings.edge_http_port})
 
     claim("redirect")
     if _is_ours():

@@ -16,7 +16,8 @@ from hubstead.operations import accounts, files, units
 from hubstead.operations.certificates import BUNDLE
 from hubstead.render import render
 from hubstead.roles import edge, tls
-from hubstead.roles.base import ROLES, claim, refuse_taken_ports
+from hubstead.roles.base import ROLES, claim
+from hubstead.roles.ports import refuse_taken_ports
 from hubstead.roles.python import release
 from hubstead.settings import load
 

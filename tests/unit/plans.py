@@ -30,7 +30,7 @@ HUB = "@fake/hub.example.org"
 DEBIAN_13: dict[str, Any] = {
     "os": "debian", "version": "13", "codename": "trixie", "architecture": "x86_64",
     "cores": 2, "memory": 24105, "free_disk": 74737, "systemd": True, "bare": True,
-    "listeners": {"22": ["sshd"]},
+    "listeners": {"22": [["sshd", "/system.slice/ssh.service"]]}, "init": "/init.scope",
 }  # fmt: skip
 DEBIAN_12 = DEBIAN_13 | {"version": "12", "codename": "bookworm"}
 

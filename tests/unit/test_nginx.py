@@ -67,7 +67,7 @@ def test_on_a_host_of_its_own_it_knows_the_hubs_authority(plan: Plan) -> None:
 
 
 def test_without_a_site_there_are_no_ports_and_no_certificate(plan: Plan) -> None:
-    taken = DEBIAN_13 | {"listeners": {"80": ["haproxy"]}}
+    taken = DEBIAN_13 | {"listeners": {"80": [["haproxy", "/system.slice/haproxy.service"]]}}
     text = written(plan("nginx", taken, NGINX | {"edge_site": False, "hub_base_url": "/j/"}))
     assert "location /j/ {" in text
     for word in ("listen", "ssl_certificate", "server_name"):
@@ -78,12 +78,6 @@ def test_without_a_site_there_are_no_ports_and_no_certificate(plan: Plan) -> Non
 def test_the_limit_of_uploads_is_a_setting(plan: Plan, limit: int) -> None:
     text = written(plan("nginx", data=NGINX | {"edge_upload_limit": limit}))
     assert f"client_max_body_size {limit}m;" in text
-
-
-def test_ports_of_another_program_are_refused_and_those_of_an_nginx_are_not(plan: Plan) -> None:
-    with pytest.raises(PyinfraError, match=r"port 80 is taken by apache2.*`edge_http_port`"):
-        plan("nginx", DEBIAN_13 | {"listeners": {"80": ["apache2"]}}, NGINX)
-    assert plan("nginx", DEBIAN_13 | {"listeners": {"80": ["nginx"]}}, NGINX).names
 
 
 def test_stapling_asks_the_hosts_own_resolvers(plan: Plan) -> None:

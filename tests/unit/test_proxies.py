@@ -7,9 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from pyinfra.api.exceptions import PyinfraError
 
-from tests.unit.plans import DEBIAN_13, HUB, Plan, Run
+from tests.unit.plans import DEBIAN_13, Plan, Run
 
 CHP = {"proxy": "chp"}
 
@@ -53,24 +52,6 @@ def test_a_switch_removes_the_other_first(plan: Plan) -> None:
     back = plan(machine=DEBIAN_13 | {"bare": False, "roles": ["traefik"]}, data=CHP)
     assert "retire | traefik | Stop Traefik" in back.names
     assert not [name for name in back.names if name.startswith("traefik")]
-
-
-@pytest.mark.parametrize(
-    ("role", "port", "process"),
-    [("chp", 443, "node"), ("redirect", 80, "lighttpd"), ("chp", 443, "configurable-ht")],
-)
-def test_a_process_of_the_same_program_is_not_ours(
-    plan: Plan, role: str, port: int, process: str
-) -> None:
-    taken = DEBIAN_13 | {"listeners": {str(port): [process]}}
-    with pytest.raises(PyinfraError, match=f"{HUB}: port {port} is taken by {process}"):
-        plan(role, taken, CHP)
-
-
-def test_ours_are_ours_once_they_were_noted_down(plan: Plan) -> None:
-    listeners = {"443": ["configurable-ht"], "80": ["lighttpd"]}
-    ours = {"bare": False, "listeners": listeners, "roles": ["chp", "redirect"]}
-    assert plan(machine=DEBIAN_13 | ours, data=CHP).names
 
 
 def test_a_lighttpd_of_someone_else_keeps_its_unit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hubstead.operations.certificates import Trust, TrustState
 from hubstead.operations.docker import Images, ImagesState, Network, parse_images
 from hubstead.operations.files import File, Paths
 from hubstead.operations.login import Login
-from hubstead.operations.machine import Machine, MachineState, parse_machine
+from hubstead.operations.machine import Listener, Machine, MachineState, parse_machine, unit_of
 from hubstead.operations.packages import Packages, PackagesState, installed, parse_packages
 from hubstead.operations.releases import Releases
 from hubstead.operations.units import Unit, UnitState
@@ -121,18 +122,46 @@ def test_the_machine_is_read() -> None:
     text = (
         '{"os": "debian", "version": "13", "codename": "trixie", "architecture": "x86_64",'
         ' "cores": 2, "memory": 24105, "free_disk": 74737, "systemd": true, "bare": false,'
-        ' "listeners": {"22": ["sshd"], "80": ["traefik"]}}'
+        ' "listeners": {"22": [["sshd", "/system.slice/ssh.service"]], "80": [["x", "/"]],'
+        ' "81": [["systemd", "/init.scope"], ["y", "/system.slice/y.service"]],'
+        ' "82": [["systemd", "/init.scope"]]}, "init": "/init.scope"}'
     )
     state = parse_machine(text)
-    assert state.listeners == {22: ["sshd"], 80: ["traefik"]}
+    assert state.listeners == {
+        22: [Listener("sshd", "ssh.service")],
+        80: [Listener("x", "")],
+        81: [Listener("y", "y.service")],
+        82: [Listener("systemd", "init.scope")],
+    }
     assert (state.os, state.version, state.bare) == ("debian", "13", False)
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("/system.slice/nginx.service", "nginx.service"),
+        ("/system.slice/jupyterhub.service/worker", "jupyterhub.service"),
+        ("/system.slice/system-x.slice/x@17-main.service", "x@17-main.service"),
+        ("/nginx.service", "nginx.service"),
+        # by hand, and units of other managers than the system's
+        ("/user.slice/user-1000.slice/session-3.scope", "session-3.scope"),
+        ("/user.slice/user-1.slice/user@1.service/app.slice/nginx.service", "user@1.service"),
+        ("/system.slice/docker-4f1e.scope/system.slice/nginx.service", "docker-4f1e.scope"),
+        ("/lxc.payload.web/system.slice/nginx.service", ""),
+        ("/", ""),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("top", ["", "/machine.slice/hub.scope"])
+def test_a_unit_is_one_of_the_system(cgroup: str, unit: str, top: str) -> None:
+    assert unit_of(top + cgroup, top) == unit
 
 
 def test_a_listener_of_this_machine_is_found_by_name() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         state: MachineState = ask(Machine())
-        names = state.listeners[server.getsockname()[1]]
-    assert names and "another process" not in names
+        (listener,) = state.listeners[server.getsockname()[1]]
+    assert listener.process == Path("/proc/self/comm").read_text().strip()
     assert state.memory > 100 and state.cores >= 1
 
 

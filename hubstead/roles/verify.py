@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from ipaddress import IPv4Address
 
 from pyinfra.api.deploy import deploy
+from pyinfra.context import host
 
 from hubstead.operations import checks
+from hubstead.operations.addresses import Interface, Interfaces, SshConnection
 from hubstead.roles import chp, docker, edge, tls
 from hubstead.roles.application import application
-from hubstead.roles.base import distribution
+from hubstead.roles.base import distribution, machine
+from hubstead.roles.firewall import FirewallSettings
 from hubstead.roles.jupyterhub import CREDENTIALS, HubSettings
 from hubstead.settings import load
 from hubstead.topology import tier_host
@@ -17,19 +21,33 @@ from hubstead.topology import tier_host
 #: curl without a proxy; a header with a secret reaches it on standard input, not as an argument
 _CURL = "curl --silent --show-error --max-time 10 --noproxy '*'"
 
-#: Run in a container: arguments are the Hub's health URL and the host's address
+#: Run on the host: which of the arguments, each ADDRESS:PORT, answer there
+_ANSWERING = """
+import socket, sys
+for target in sys.argv[1:]:
+    address, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((address, port), timeout=2).close()
+    except OSError:
+        continue
+    print(target)
+"""
+
+#: Run in a container: arguments are the Hub's health URL, and what must not answer
 _FROM_INSIDE = """
 import socket, sys, urllib.request
-health, address = sys.argv[1:]
+health, *targets = sys.argv[1:]
 try:
     urllib.request.build_opener(urllib.request.ProxyHandler({})).open(health, timeout=5)
 except OSError as error:
     sys.exit(f"a container cannot reach the Hub: {error}")
-try:
-    socket.create_connection((address, 22), timeout=1)
-except OSError:
-    sys.exit()
-sys.exit("a container reaches the sshd of its host: the firewall is not in place")
+for target in targets:
+    address, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((address, port), timeout=1)
+    except OSError:
+        continue
+    sys.exit(f"a container reaches the sshd of its host at {target}: the firewall is not in place")
 """
 
 
@@ -49,6 +67,24 @@ def _database() -> str:
     return f"journalctl -u 'postgresql*' on {tier_host('db').name}"
 
 
+def _sshd(gateway: IPv4Address) -> list[str]:
+    """Where sshd may listen, each as ADDRESS:PORT; none where no firewall keeps containers away."""
+    if not load(FirewallSettings).firewall:
+        return []
+    ports = {
+        port
+        for port, listeners in machine().listeners.items()
+        if any(each.process == "sshd" for each in listeners)
+    }
+    connection = host.get_fact(SshConnection, _sudo=False)
+    if connection is not None:
+        # where systemd listens on its behalf
+        ports.add(connection.port)
+    interfaces: list[Interface] = host.get_fact(Interfaces)
+    own = [a for each in interfaces if each.outward for a in each.addresses if a.version == 4]
+    return [f"{address}:{port}" for port in sorted(ports) for address in (gateway, *own)]
+
+
 def _users_table() -> None:
     checks.passes(
         name="Ask the users table",
@@ -65,6 +101,7 @@ def hub() -> None:
     network = load(docker.DockerSettings)
     api, refusal = ("routes", 403) if proxy == "chp" else ("overview", 401)
     hub_url = f"http://{network.gateway}:{settings.hub_api_port}{settings.hub_base_url}hub"
+    sshd = _sshd(network.gateway)
 
     _users_table()
     checks.passes(
@@ -85,11 +122,13 @@ def hub() -> None:
             [ "$answer" = {refusal} ]""",
         mend="/etc/hubstead/chp/token" if proxy == "chp" else "/var/lib/traefik/dynamic/api.toml",
     )
+    # only what answers on the host proves something by its silence in a container
+    targets = f"$(python3 -c {shlex.quote(_ANSWERING)} {' '.join(sshd)})" if sshd else ""
     checks.passes(
-        name="Ask the Hub from a container of the users' network, and try sshd",
+        name=f"Ask the Hub from a container of the users' network{', and try sshd' * bool(sshd)}",
         part="The users' network",
         script=f"docker run --rm --network {docker.NETWORK} {docker.image()} python"
-        f" -c {shlex.quote(_FROM_INSIDE)} {hub_url}/health {network.gateway}",
+        f" -c {shlex.quote(_FROM_INSIDE)} {hub_url}/health {targets}",
         mend="docker network inspect hubstead; iptables -S HUBSTEAD-INPUT; journalctl -u docker",
     )
 

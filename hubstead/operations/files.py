@@ -4,6 +4,11 @@ pyinfra's `files.put` passes secrets through a world-readable /tmp and sets the 
 (pyinfra-dev/pyinfra#1085). Here content travels on standard input into a temporary file beside
 the target that is 0600 until its owner and mode are right; rename(2) then puts it in place, so a
 reader, or a run that is cut, sees the old file or the new one.
+
+Some directories belong to accounts that are not root. Owner and mode are set through descriptors of
+what was opened without following a link, so that a link that such an account puts there, also in
+between, leads nobody astray. A link of root's to a directory is the owner's way of keeping it on
+another disk: it stays, and what it leads to is made right.
 """
 
 from __future__ import annotations
@@ -31,7 +36,11 @@ Kind = Literal["file", "directory", "link", "other"]
 
 @dataclass(frozen=True)
 class PathState:
-    """What lies at a path: `mode` as octal digits, `sha256` of a file, `target` of a link."""
+    """What lies at a path: `mode` as octal digits, `sha256` of a file, `target` of a link.
+
+    Of a link also what it leads to in the end, with its path: None where nothing is. `doubtful` is
+    what on the way there somebody else than root could have made, None where nothing is.
+    """
 
     kind: Kind
     mode: str
@@ -39,6 +48,8 @@ class PathState:
     group: str
     sha256: str | None = None
     target: str | None = None
+    end: tuple[str, PathState] | None = None
+    doubtful: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,19 +103,56 @@ def secret(content: str, user: str = "root", group: str = "root", mode: str = "6
 def parse_paths(lines: Iterable[str]) -> dict[str, PathState]:
     """The states by path, from the lines that the command of `Paths` prints."""
     states: dict[str, PathState] = {}
+    ways: dict[str, list[str]] = {}
     for line in lines:
         tag, _, rest = line.partition(" ")
         if tag == "stat":
-            bits, user, group, path = rest.split("|", 3)
-            mode = int(bits, 16)
-            states[path] = PathState(_kind(mode), f"{stat.S_IMODE(mode):o}", user, group)
+            path, state = _state(rest)
+            states[path] = state
         elif tag == "sum":
             digest, path = rest.split("  ", 1)
             states[path] = replace(states[path], sha256=digest)
         elif tag == "link":
             path, target = rest.split("|", 1)
             states[path] = replace(states[path], target=target)
+        elif tag == "end":
+            path, end = rest.split("||", 1)
+            states[path] = replace(states[path], end=_state(end))
+        elif tag == "way":
+            if rest.startswith("f: "):
+                way = ways.setdefault(rest.removeprefix("f: "), [])
+            else:
+                way.append(rest)
+    for path, way in ways.items():
+        states[path] = replace(states[path], doubtful=doubtful(way))
     return states
+
+
+def _state(text: str) -> tuple[str, PathState]:
+    bits, user, group, path = text.split("|", 3)
+    mode = int(bits, 16)
+    return path, PathState(_kind(mode), f"{stat.S_IMODE(mode):o}", user, group)
+
+
+def doubtful(way: Iterable[str]) -> str | None:
+    """The first name on a way over links that is not root's alone, None where there is none.
+
+    All links are to be root's, and the directories behind the first one too, so that nobody else
+    chose where they lead; not the last, whose owner is for others to say.
+
+    + way: the lines that namei(1) prints with --long.
+    """
+    linked = False
+    parts = [line.split(None, 3) for line in way if line.strip()]
+    for mode, user, group, name in (part for part in parts[:-1] if len(part) == 4):
+        if mode.startswith("l"):
+            linked = True
+            shared = False
+        else:
+            shared = mode[8] == "w" or (mode[5] == "w" and group != "root")
+        if linked and (user != "root" or shared):
+            return name.partition(" -> ")[0]
+    return None
 
 
 def _kind(mode: int) -> Kind:
@@ -113,6 +161,15 @@ def _kind(mode: int) -> Kind:
     if stat.S_ISDIR(mode):
         return "directory"
     return "link" if stat.S_ISLNK(mode) else "other"
+
+
+_FOLLOW = """
+for path; do
+    namei --long "$path" | sed 's/^/way /'
+    end=$(readlink -e "$path") && printf 'end %s||' "$path" &&
+        stat --printf '%f|%U|%G|%n\\n' "$end"
+done
+"""
 
 
 class Paths(FactBase[dict[str, PathState]]):
@@ -129,7 +186,8 @@ class Paths(FactBase[dict[str, PathState]]):
         return StringCommand(
             "stat --printf 'stat %f|%U|%G|%n\\n' --", *quoted, "2>/dev/null;",
             "sha256sum --", *quoted, "2>/dev/null | sed 's/^/sum /';",
-            "find", *quoted, "-maxdepth 0 -type l -printf 'link %p|%l\\n' 2>/dev/null; true",
+            "find", *quoted, "-maxdepth 0 -type l -printf 'link %p|%l\\n'",
+            "-exec sh -c", QuoteString(_FOLLOW), "sh {} + 2>/dev/null; true",
         )  # fmt: skip
 
     def process(self, output: list[str]) -> dict[str, PathState]:
@@ -139,48 +197,93 @@ class Paths(FactBase[dict[str, PathState]]):
             raise FactProcessError(f"unreadable output of stat: {error}") from error
 
 
+# Python, since a shell has no O_NOFOLLOW.
+_WRITE = """
+import base64, glob, grp, os, pwd, sys
+path, user, group, mode = sys.argv[1:]
+new = f"{path}.hubstead.{os.urandom(3).hex()}"
+try:
+    for left in glob.glob(glob.escape(path) + ".hubstead.??????"):
+        os.unlink(left)
+    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(file, "wb") as stream:
+            stream.write(base64.b64decode(sys.stdin.buffer.read()))
+            stream.flush()
+            os.fchown(file, pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
+            os.fchmod(file, int(mode, 8))
+        os.rename(new, path)
+    except BaseException:
+        os.unlink(new)
+        raise
+except (OSError, LookupError) as error:
+    sys.exit(f"{path}: {error}")
+"""
+_OWN = """
+import grp, os, pwd, sys
+path, user, group, mode = sys.argv[1:]
+try:
+    there = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    os.fchown(there, pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
+    os.fchmod(there, int(mode, 8))
+except (OSError, LookupError) as error:
+    sys.exit(f"{path}: {error}")
+"""
+
+
 def write(path: str, file: File) -> StringCommand:
     """The command that puts `file` at `path` atomically; the content is its standard input.
 
     What an earlier run, cut in its midst, left beside the file goes.
     """
-    script = (
-        'umask 077; rm -f "$1".hubstead.??????; t=$(mktemp "$1.hubstead.XXXXXX")'
-        ' && trap \'rm -f "$t"\' EXIT && base64 -d >"$t"'
-        ' && chown "$2" "$t" && chmod "$3" "$t" && mv -fT "$t" "$1"'
-    )
-    owner = f"{file.user}:{file.group}"
-    return StringCommand(
-        "sh", "-c", QuoteString(script), "sh", QuoteString(path), owner, file.mode,
-        _stdin=base64.b64encode(file.data).decode(),
-    )  # fmt: skip
+    stdin = base64.b64encode(file.data).decode()
+    return StringCommand(*_python(_WRITE, path, file), _stdin=stdin)
+
+
+def _python(script: str, path: str, entry: File | Directory) -> list[str | QuoteString]:
+    return [
+        "python3 -I -S -c", QuoteString(script), QuoteString(path),
+        entry.user, entry.group, entry.mode,
+    ]  # fmt: skip
 
 
 def _converge(path: str, want: Entry, have: PathState | None) -> Generator[StringCommand]:
-    target = QuoteString(path)
     if want is None:
         if have is not None:
-            yield StringCommand("rm", "-rf", "--", target)
+            yield StringCommand("rm", "-rf", "--", QuoteString(path))
+    elif have is not None and have.kind == "directory" and not isinstance(want, Directory):
+        raise OperationValueError(f"{path} is a directory: move it away first")
     elif isinstance(want, Link):
         if have is None or have.target != want.target:
-            if have is not None and have.kind == "directory":
-                raise OperationValueError(f"{path} is a directory: move it away first")
             yield link(want.target, path)
-    else:
+    elif isinstance(want, File):
         state = want.as_state()
-        kind, content_differs = state.kind, have is None or have.sha256 != state.sha256
-        if have is not None and have.kind == "directory" != kind:
-            raise OperationValueError(f"{path} is a directory: move it away first")
-        if isinstance(want, File) and (content_differs or have is None or have.kind != "file"):
+        if have is None or (have.kind, have.sha256) != (state.kind, state.sha256):
             yield write(path, want)
-            return
-        if have is None or have.kind != kind:
-            yield StringCommand("mkdir", "-p", "--", target)
-        if have is None or (have.user, have.group) != (state.user, state.group):
-            yield StringCommand("chown", "-h", f"{state.user}:{state.group}", target)
-        if have is None or have.mode != state.mode:
-            # five digits: with fewer, a directory keeps the setgid bit that it inherited (chmod(1))
-            yield StringCommand("chmod", state.mode.zfill(5), target)
+        elif have != state:
+            yield StringCommand(*_python(_OWN, path, want))
+    else:
+        if have is not None and have.kind == "link":
+            path, have = _behind(path, have)
+        if have is None or have.kind != "directory":
+            yield StringCommand("mkdir", "-p", "--", QuoteString(path))
+        if have != want.as_state():
+            yield StringCommand(*_python(_OWN, path, want))
+
+
+def _behind(path: str, state: PathState) -> tuple[str, PathState]:
+    """The directory that a link leads to, and its path."""
+    if state.end is None or state.end[1].kind != "directory":
+        raise OperationValueError(
+            f"{path} is a link to {state.target}, where no directory is: is its disk there?"
+        )
+    if state.doubtful:
+        raise OperationValueError(
+            f"{path} is a link to {state.target}, and on the way there {state.doubtful} is not "
+            "root's alone: another account could lead this run astray. Remove the link, or let "
+            "it and the directories above what it leads to belong to root."
+        )
+    return state.end
 
 
 def link(target: str, path: str) -> StringCommand:

@@ -59,7 +59,7 @@ def test_an_image_is_built_from_its_context_alone() -> None:
     assert [line for line in sent if line.startswith("mkdir")] == [
         "mkdir -p -- /opt/image", "mkdir -p -- /opt/image/certificates",
     ]  # fmt: skip
-    assert sum("base64 -d" in line for line in sent) == len(CONTEXT)
+    assert sum("base64.b64decode" in line for line in sent) == len(CONTEXT)
     assert sent[-1].endswith(" sh /opt/image hubstead/singleuser:new")
 
 

@@ -6,10 +6,12 @@ import base64
 import grp
 import os
 import pwd
+import re
 import signal
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,7 @@ def test_content_travels_on_standard_input_alone() -> None:
     encoded = base64.b64encode(b"hunter2").decode()
     assert command.stdin == encoded
     assert encoded not in command.line and "hunter2" not in command.line
-    assert command.line.endswith(" sh /etc/key root:root 600")
+    assert command.line.endswith(" /etc/key root root 600")
 
 
 def test_content_is_not_in_a_repr() -> None:
@@ -69,12 +71,12 @@ def test_what_is_right_is_left_alone(entry: Entry, have: PathState | None) -> No
 @pytest.mark.parametrize(
     ("entry", "have", "wanted"),
     [
-        (File("text", mode="600"), OK, ["chmod 00600 /etc/a"]),
-        (File("text", user="hub"), OK, ["chown -h hub:root /etc/a"]),
+        (File("text", mode="600"), OK, ["own /etc/a root root 600"]),
+        (File("text", user="hub"), OK, ["own /etc/a hub root 644"]),
         (
             Directory(mode="700", user="hub", group="hub"),
             None,
-            ["mkdir -p -- /etc/a", "chown -h hub:hub /etc/a", "chmod 00700 /etc/a"],
+            ["mkdir -p -- /etc/a", "own /etc/a hub hub 700"],
         ),
         (
             Link("/target"),
@@ -88,7 +90,10 @@ def test_only_what_differs_is_changed(
     entry: Entry, have: PathState | None, wanted: list[str]
 ) -> None:
     states = {"/etc/a": have} if have else {}
-    assert lines(present, {Paths: states}, entries={"/etc/a": entry}) == wanted
+    sent = lines(present, {Paths: states}, entries={"/etc/a": entry})
+    assert [
+        re.sub("^python3 -I -S -c '.*'", "own", line, flags=re.DOTALL) for line in sent
+    ] == wanted
 
 
 @pytest.mark.parametrize("entry", [File("text"), Link("/target")])
@@ -151,6 +156,111 @@ def test_a_directory_below_one_with_setgid_converges(tmp_path: Path) -> None:
     }
     apply(entries)
     assert apply(entries) == []
+
+
+# --- links to directories
+
+
+def as_root(test: Callable[..., None]) -> Callable[..., None]:
+    return pytest.mark.skipif(os.geteuid() != 0, reason="only root makes links of root")(test)
+
+
+@as_root
+def test_a_directory_on_another_disk_stays_there(tmp_path: Path) -> None:
+    """An owner's link, in the place of a directory of ours."""
+    disk = tmp_path / "disk"
+    disk.mkdir(mode=0o755)
+    (tmp_path / "state").symlink_to("disk")
+    (disk / "theirs").write_text("x")
+    entries: dict[str, Entry] = {
+        str(tmp_path / "state"): Directory(mode="750"),
+        str(tmp_path / "state/inner"): Directory(),
+        str(tmp_path / "state/file"): mine("a"),
+    }
+    assert len(apply(entries)) == 4
+    assert apply(entries) == []
+    assert (tmp_path / "state").readlink() == Path("disk")
+    assert stat.S_IMODE(disk.stat().st_mode) == 0o750
+    assert {path.name for path in disk.iterdir()} == {"file", "inner", "theirs"}
+
+    disk.chmod(0o777)
+    (disk / "file").write_text("edited")
+    assert len(apply(entries)) == 2
+    assert (disk / "file").read_text() == "a"
+    assert apply(entries) == []
+
+    apply({str(tmp_path / "state"): None})
+    assert not (tmp_path / "state").is_symlink() and (disk / "theirs").exists()
+
+
+@as_root
+@pytest.mark.parametrize("planted", ["link", "parent", "second"])
+def test_a_link_that_another_account_could_plant_is_refused(tmp_path: Path, planted: str) -> None:
+    """Whoever has the directory above notebooks once had root set the mode of any directory."""
+    target, home, state = tmp_path / "way/etc", tmp_path / "home", tmp_path / "home/state"
+    target.mkdir(parents=True)
+    home.mkdir()
+    state.symlink_to("../way/etc")
+    if planted == "link":
+        os.chown(home, 65534, 65534)
+        os.chown(state, 65534, 65534, follow_symlinks=False)
+    elif planted == "parent":
+        os.chown(tmp_path / "way", 65534, 65534)
+    else:
+        state.unlink()
+        state.symlink_to("../second")
+        (tmp_path / "second").symlink_to("way/etc")
+        os.chown(tmp_path / "second", 65534, 65534, follow_symlinks=False)
+    before = target.stat()
+    names = {"link": "state", "parent": "way", "second": "second"}
+    with pytest.raises(OperationValueError, match=rf"there {names[planted]} is not root's alone"):
+        apply({str(state): Directory(mode="700", user=USER, group=GROUP)})
+    assert target.stat() == before and state.is_symlink()
+
+
+@pytest.mark.parametrize("target", ["absent", "file"])
+def test_a_link_to_no_directory_is_refused(tmp_path: Path, target: str) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "state").symlink_to(target)
+    with pytest.raises(OperationValueError, match=f"link to {target}, where no directory is"):
+        apply({str(tmp_path / "state"): Directory(user=USER, group=GROUP)})
+
+
+@pytest.mark.parametrize(
+    "entry", [Directory(mode="700", user=USER, group=GROUP), mine("a", mode="600")]
+)
+def test_a_link_that_comes_in_between_is_not_followed(tmp_path: Path, entry: Entry) -> None:
+    """Between the look and the command: whoever has the directory above can be that quick."""
+    path, other = tmp_path / "path", tmp_path / "other"
+    for each in (path, other):
+        each.mkdir() if isinstance(entry, Directory) else each.write_text("a")
+        each.chmod(0o755)
+    (command,) = commands(present, {Paths: ask(Paths(), [str(path)])}, entries={str(path): entry})
+    path.rename(tmp_path / "away")
+    path.symlink_to("other")
+    with pytest.raises(subprocess.CalledProcessError):
+        command.run()
+    assert stat.S_IMODE(other.stat().st_mode) == 0o755
+
+
+LINK, END = "lrwxrwxrwx root root a -> /d/b", "drwx------ bob bob b"
+
+
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [
+        (["drwxrwxrwt root root tmp", END], None),
+        (["drwxr-xr-x bob bob home", LINK, "drwxr-xr-x root root d", END], None),
+        ([LINK, "drwxrwxr-x root root d", END], None),
+        ([LINK, "drwxrwxr-x root staff d", END], "d"),
+        ([LINK, "drwxrwxrwt root root d", END], "d"),
+        ([LINK, "drwxr-xr-x bob root d", END], "d"),
+        (["lrwxrwxrwx bob root a -> b", END], "a"),
+        ([LINK, "lrwxrwxrwx bob bob d -> c", END], "d"),
+    ],
+)
+def test_a_way_over_links_is_roots_alone_or_doubtful(way: list[str], name: str | None) -> None:
+    assert files.doubtful(["drwxr-xr-x root root /", *way]) == name
 
 
 def test_a_cut_write_leaves_the_old_file_and_the_next_one_cleans_up(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_an_authority_is_added_and_one_that_left_the_settings_goes() -> None:
     old = {"/usr/local/share/ca-certificates/hubstead-old.crt": next(iter(LAB.values()))}
     facts = {Trust: state, Paths: old}
     write, remove, update = lines(certificates.trusted, facts, authorities={"lab": b"PEM"})
-    assert write.endswith(" sh /usr/local/share/ca-certificates/hubstead-lab.crt root:root 644")
+    assert write.endswith(" /usr/local/share/ca-certificates/hubstead-lab.crt root root 644")
     assert remove == "rm -rf -- /usr/local/share/ca-certificates/hubstead-old.crt"
     assert update == UPDATE
 

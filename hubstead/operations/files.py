@@ -198,7 +198,7 @@ class Paths(FactBase[dict[str, PathState]]):
 
 
 # Python, since a shell has no O_NOFOLLOW.
-_WRITE = """
+WRITE = """
 import base64, glob, grp, os, pwd, sys
 path, user, group, mode = sys.argv[1:]
 new = f"{path}.hubstead.{os.urandom(3).hex()}"
@@ -237,7 +237,7 @@ def write(path: str, file: File) -> StringCommand:
     What an earlier run, cut in its midst, left beside the file goes.
     """
     stdin = base64.b64encode(file.data).decode()
-    return StringCommand(*_python(_WRITE, path, file), _stdin=stdin)
+    return StringCommand(*_python(WRITE, path, file), _stdin=stdin)
 
 
 def _python(script: str, path: str, entry: File | Directory) -> list[str | QuoteString]:

@@ -23,6 +23,7 @@ from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 from pyinfra_cli.util import load_deploy_file
 
 from hubstead import wheels
+from hubstead.operations import files
 from hubstead.operations.releases import Wheel
 
 PROJECT = Path(__file__).parents[2]
@@ -96,8 +97,9 @@ class Run:
         """What an executed run wrote, by path (hubstead.operations.files.write)."""
         written = {}
         for command, text in zip(self.sent.commands, self.sent.inputs, strict=True):
-            if "base64 -d" in command and "mv -fT" in command:
-                path = shlex.split(command)[-3]
+            words = shlex.split(command)
+            if files.WRITE in words:
+                path = words[words.index(files.WRITE) + 1]
                 written[path] = base64.b64decode(text).decode()
         return written
 

@@ -75,8 +75,8 @@ def test_the_hub_gets_what_the_settings_say(plan: Plan, host: Path) -> None:
 
 def test_secrets_come_from_the_unit_alone(plan: Plan, host: Path, tmp_path: Path) -> None:
     run = written(plan, host)
-    (command,) = [line for line in run.sent.commands if f"{HOST}/settings.json root:" in line]
-    assert command.endswith("root:jupyterhub 640")
+    (command,) = [line for line in run.sent.commands if f"{HOST}/settings.json root " in line]
+    assert command.endswith(" root jupyterhub 640")
     text = run.files[f"{HOST}/settings.json"]
     (made,) = (tmp_path / ".secrets").rglob("*.json")
     for name, secret in json.loads(made.read_text()).items():

@@ -128,8 +128,7 @@ def boot(host: Record) -> None:
     command += ["--register=no", "--keep-unit", f"--network-bridge={network.BRIDGE}"]
     command += ["--private-users=no", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
     command += ["--capability=all", "--system-call-filter=@keyring bpf"]
-    # a power cut here takes nothing from the page cache: what fsync(2) is for costs time alone
-    command += ["--suppress-sync=yes", "--kill-signal=SIGRTMIN+3", "/usr/sbin/lab-init"]
+    command += ["--kill-signal=SIGRTMIN+3", "/usr/sbin/lab-init"]
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LAB_CGROUPS": groups}
     (host.directory / "pid").unlink(missing_ok=True)
     with host.console.open("w") as console:

@@ -1,12 +1,11 @@
 """The whole service, tier by tier. Each role can be run alone: deploys/ROLE.py."""
 
 from hubstead.progress import tier
-from hubstead.roles import docker, postgres, verify
+from hubstead.roles import docker, postgres
 from hubstead.roles.apache import apache
 from hubstead.roles.base import base
 from hubstead.roles.certbot import certbot
 from hubstead.roles.chp import chp
-from hubstead.roles.edge import is_front
 from hubstead.roles.expiry import expiry
 from hubstead.roles.firewall import firewall
 from hubstead.roles.jupyterhub import jupyterhub
@@ -16,40 +15,48 @@ from hubstead.roles.node import node
 from hubstead.roles.python import python
 from hubstead.roles.redirect import redirect
 from hubstead.roles.resolver import resolver
-from hubstead.roles.retire import retire, wants
+from hubstead.roles.retire import retire
 from hubstead.roles.tls import tls, tls_settled, trust
 from hubstead.roles.traefik import traefik
 from hubstead.roles.userdb import userdb
-from hubstead.topology import plays
+from hubstead.roles.verify import verify
+from hubstead.roles.wanted import wants
 
 tier("base")
-base()
+if wants("base"):
+    base()
 # before anything listens
-firewall()
+if wants("firewall"):
+    firewall()
 retire()
-tls()
+if wants("tls"):
+    tls()
 
 tier("trust")
-trust()
+if wants("tls"):
+    trust()
 
 tier("database")
-if plays("db"):
+if wants("postgres"):
     postgres.install()
 
 tier("hub")
-if plays("hub"):
+if wants("python"):
     python()
+if wants("userdb"):
     userdb()
-if wants("jupyterhub"):
+if wants("node"):
     node()
+if wants("docker"):
     docker.install()
     docker.singleuser()
-    if wants("traefik"):
-        traefik()
-    if wants("chp"):
-        chp()
-    if wants("redirect"):
-        redirect()
+if wants("traefik"):
+    traefik()
+if wants("chp"):
+    chp()
+if wants("redirect"):
+    redirect()
+if wants("jupyterhub"):
     jupyterhub()
 if wants("jupyterlab"):
     jupyterlab()
@@ -66,12 +73,9 @@ if wants("resolver"):
 if wants("certbot"):
     certbot()
 tls_settled()
-expiry()
+if wants("expiry"):
+    expiry()
 
 tier("checks")
-if wants("jupyterhub"):
-    verify.hub()
-if wants("jupyterlab"):
-    verify.lab()
-if is_front():
-    verify.front()
+if wants("verify"):
+    verify()

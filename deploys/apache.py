@@ -1,7 +1,7 @@
-"""Run the role `apache` alone, where the settings want it."""
+"""Run the role `apache` alone."""
 
 from hubstead.roles.apache import apache
-from hubstead.roles.retire import wants
+from hubstead.roles.wanted import wants
 
 if wants("apache"):
     apache()

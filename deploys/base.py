@@ -1,5 +1,7 @@
 """Run the role `base` alone."""
 
 from hubstead.roles.base import base
+from hubstead.roles.wanted import wants
 
-base()
+if wants("base"):
+    base()

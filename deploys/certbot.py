@@ -1,7 +1,7 @@
-"""Run the role `certbot` alone, where the settings want it."""
+"""Run the role `certbot` alone."""
 
 from hubstead.roles.certbot import certbot
-from hubstead.roles.retire import wants
+from hubstead.roles.wanted import wants
 
 if wants("certbot"):
     certbot()

@@ -1,7 +1,7 @@
 """Run the role `chp` alone."""
 
 from hubstead.roles.chp import chp
-from hubstead.roles.retire import wants
+from hubstead.roles.wanted import wants
 
 if wants("chp"):
     chp()

@@ -1,8 +1,8 @@
 """Run the role `docker` alone."""
 
 from hubstead.roles.docker import install, singleuser
-from hubstead.topology import plays
+from hubstead.roles.wanted import wants
 
-if plays("hub"):
+if wants("docker"):
     install()
     singleuser()

@@ -1,5 +1,7 @@
 """Run the role `expiry` alone."""
 
 from hubstead.roles.expiry import expiry
+from hubstead.roles.wanted import wants
 
-expiry()
+if wants("expiry"):
+    expiry()

@@ -1,5 +1,7 @@
 """Run the role `firewall` alone."""
 
 from hubstead.roles.firewall import firewall
+from hubstead.roles.wanted import wants
 
-firewall()
+if wants("firewall"):
+    firewall()

@@ -1,7 +1,7 @@
 """Run the role `jupyterhub` alone."""
 
 from hubstead.roles.jupyterhub import jupyterhub
-from hubstead.topology import plays
+from hubstead.roles.wanted import wants
 
-if plays("hub"):
+if wants("jupyterhub"):
     jupyterhub()

@@ -1,7 +1,7 @@
-"""Run the role `jupyterlab` alone, where the settings want it."""
+"""Run the role `jupyterlab` alone."""
 
 from hubstead.roles.jupyterlab import jupyterlab
-from hubstead.roles.retire import wants
+from hubstead.roles.wanted import wants
 
 if wants("jupyterlab"):
     jupyterlab()

@@ -1,7 +1,7 @@
-"""Run the role `nginx` alone, where the settings want it."""
+"""Run the role `nginx` alone."""
 
 from hubstead.roles.nginx import nginx
-from hubstead.roles.retire import wants
+from hubstead.roles.wanted import wants
 
 if wants("nginx"):
     nginx()

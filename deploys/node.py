@@ -1,7 +1,7 @@
 """Run the role `node` alone."""
 
 from hubstead.roles.node import node
-from hubstead.topology import plays
+from hubstead.roles.wanted import wants
 
-if plays("hub"):
+if wants("node"):
     node()

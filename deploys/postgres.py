@@ -1,7 +1,7 @@
 """Run the role `postgres` alone."""
 
 from hubstead.roles.postgres import install
-from hubstead.topology import plays
+from hubstead.roles.wanted import wants
 
-if plays("db"):
+if wants("postgres"):
     install()

@@ -1,7 +1,7 @@
 """Run the role `python` alone."""
 
 from hubstead.roles.python import python
-from hubstead.topology import plays
+from hubstead.roles.wanted import wants
 
-if plays("hub"):
+if wants("python"):
     python()

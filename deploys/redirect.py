@@ -1,7 +1,7 @@
 """Run the role `redirect` alone."""
 
 from hubstead.roles.redirect import redirect
-from hubstead.roles.retire import wants
+from hubstead.roles.wanted import wants
 
 if wants("redirect"):
     redirect()

@@ -1,7 +1,7 @@
-"""Run the role `resolver` alone, where the settings want it."""
+"""Run the role `resolver` alone."""
 
 from hubstead.roles.resolver import resolver
-from hubstead.roles.retire import wants
+from hubstead.roles.wanted import wants
 
 if wants("resolver"):
     resolver()

@@ -2,8 +2,11 @@
 
 from hubstead.progress import tier
 from hubstead.roles.tls import tls, trust
+from hubstead.roles.wanted import wants
 
-tls()
+if wants("tls"):
+    tls()
 
 tier("trust")
-trust()
+if wants("tls"):
+    trust()

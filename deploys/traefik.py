@@ -1,7 +1,7 @@
 """Run the role `traefik` alone."""
 
-from hubstead.roles.retire import wants
 from hubstead.roles.traefik import traefik
+from hubstead.roles.wanted import wants
 
 if wants("traefik"):
     traefik()

@@ -1,7 +1,7 @@
 """Run the role `userdb` alone."""
 
 from hubstead.roles.userdb import userdb
-from hubstead.topology import plays
+from hubstead.roles.wanted import wants
 
-if plays("hub"):
+if wants("userdb"):
     userdb()

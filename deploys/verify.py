@@ -1,10 +1,7 @@
 """Check that the deployed service answers; changes nothing."""
 
-from hubstead.roles import verify
-from hubstead.roles.edge import is_front
-from hubstead.topology import plays
+from hubstead.roles.verify import verify
+from hubstead.roles.wanted import wants
 
-if plays("hub"):
-    verify.hub()
-if is_front():
-    verify.front()
+if wants("verify"):
+    verify()

@@ -1,4 +1,4 @@
-"""Retire: which roles the settings want on a host, and the removal of those that they do not."""
+"""Retire: the removal of roles that the settings no longer want on a host."""
 
 from __future__ import annotations
 
@@ -6,34 +6,10 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead.roles import apache, certbot, chp, nginx, redirect, resolver, tls, traefik
+from hubstead.roles import apache, certbot, chp, nginx, redirect, resolver, traefik
 from hubstead.roles.application import application
 from hubstead.roles.base import machine
-from hubstead.roles.edge import EdgeSettings
-from hubstead.settings import load
-from hubstead.topology import plays
-
-
-def wanted() -> set[str]:
-    """The roles of the host at hand, among those that another setting would make needless."""
-    settings = load(EdgeSettings)
-    roles: set[str] = set()
-    if plays("hub"):
-        roles.add(application())
-    if plays("hub") and application() == "jupyterhub":
-        roles.add(settings.proxy)
-        if settings.proxy == "chp" and settings.edge == "none":
-            roles.add("redirect")
-    if plays("edge") and settings.edge != "none":
-        roles.add(settings.edge)
-    if plays("edge") and tls.way() in ("certbot", "traefik"):
-        roles.add("certbot" if tls.way() == "certbot" else "resolver")
-    return roles
-
-
-def wants(role: str) -> bool:
-    """Whether the settings want `role` on the host at hand."""
-    return role in wanted()
+from hubstead.roles.wanted import wanted
 
 
 @deploy("retire")

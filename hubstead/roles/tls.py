@@ -295,9 +295,13 @@ def _public(settings: TlsSettings) -> None:
         pairs.begun(name="Begin with the host's own certificate", directory=PUBLIC, source=INTERNAL)
 
 
-@deploy("tls")
+@deploy("settled")
 def tls_settled() -> None:
-    """Remove what no server reads any more, now that all of them run as the settings say."""
+    """Remove what no server reads any more, now that all of them run as the settings say.
+
+    A step of deploys/all.py, and not of the role alone: a server that has not changed over yet
+    would be left without its certificate.
+    """
     if public_directory() == INTERNAL and edge.is_front():
         summarise(f"Root certificate to trust: {INTERNAL}/ca.pem on {edge.front_host().name}")
     if public_directory() == INTERNAL or not edge.is_front():

@@ -11,7 +11,7 @@ from pyinfra.context import host
 from hubstead.operations import checks
 from hubstead.operations.addresses import Interface, Interfaces, SshConnection
 from hubstead.roles import chp, docker, edge, tls
-from hubstead.roles.application import application
+from hubstead.roles.application import application, serves
 from hubstead.roles.base import distribution, machine
 from hubstead.roles.firewall import FirewallSettings
 from hubstead.roles.jupyterhub import CREDENTIALS, HubSettings
@@ -94,8 +94,18 @@ def _users_table() -> None:
     )
 
 
+def verify() -> None:
+    """Ask each part where it runs, and the way in where people come in."""
+    if serves("jupyterhub"):
+        _hub()
+    if serves("jupyterlab"):
+        _lab()
+    if edge.is_front():
+        _front()
+
+
 @deploy("verify")
-def hub() -> None:
+def _hub() -> None:
     """On the hub host: its parts."""
     settings, proxy = load(HubSettings), load(edge.EdgeSettings).proxy
     network = load(docker.DockerSettings)
@@ -134,7 +144,7 @@ def hub() -> None:
 
 
 @deploy("verify")
-def lab() -> None:
+def _lab() -> None:
     """On the hub host, where people share a JupyterLab: its parts."""
     sockets = "/run/hubstead-login/login.sock", "/run/hubstead-jupyterlab/jupyterlab.sock"
 
@@ -158,7 +168,7 @@ def lab() -> None:
 
 
 @deploy("verify")
-def front() -> None:
+def _front() -> None:
     """On the host that faces the internet: the way in."""
     settings = load(edge.EdgeSettings)
     if not settings.edge_site:

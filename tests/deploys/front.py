@@ -11,16 +11,20 @@ from hubstead.roles.node import node
 from hubstead.roles.python import python
 from hubstead.roles.redirect import redirect
 from hubstead.roles.resolver import resolver
-from hubstead.roles.retire import retire, wants
+from hubstead.roles.retire import retire
 from hubstead.roles.tls import tls, tls_settled, trust
 from hubstead.roles.traefik import traefik
+from hubstead.roles.wanted import wants
 
 tier("base")
-base()
+if wants("base"):
+    base()
 retire()
-tls()
-trust()
-python()
+if wants("tls"):
+    tls()
+    trust()
+if wants("python"):
+    python()
 if wants("traefik"):
     traefik()
 if wants("chp"):
@@ -37,4 +41,5 @@ if wants("resolver"):
 if wants("certbot"):
     certbot()
 tls_settled()
-expiry()
+if wants("expiry"):
+    expiry()

@@ -197,7 +197,7 @@ def test_it_goes_when_the_settings_do_not_want_it(plan: Plan) -> None:
     deployed = DEBIAN_13 | {"roles": ["certbot", "traefik"], "bare": False}
     names = plan(machine=deployed).names
     assert "retire | certbot | Remove certbot" in names
-    assert "tls | Remove the certificate from elsewhere" in names
+    assert "settled | Remove the certificate from elsewhere" in names
 
 
 def test_traefik_orders_for_exactly_the_names(plan: Plan) -> None:

@@ -35,10 +35,14 @@ pyinfra takes a key from the first of these that has it:
    `--data 'hub_names=["hub.example.org"]'`;
 2. the host, in the inventory: `hub = [("hub.example.org", {"hub_memory_limit": "8G"})]`;
 3. its groups: each has a file of its name in `group_data/`, in the directory that you run pyinfra
-   in or beside the inventory. The inventory file's own name is a group too and comes first
-   (`group_data/prod.py` for `inventories/prod.py`); of the others, the last in the inventory;
+   in or beside the inventory; where both have it, both count, and the latter wins. The inventory
+   file's own name is a group too and comes first (`group_data/prod.py` for `inventories/prod.py`);
+   of the others, the last in the inventory;
 4. `group_data/all.py`;
 5. the default below.
+
+Inventory and group data may lie in a directory of their own, outside the clone: [own.md](own.md). A
+path in a setting is relative to the directory that you run pyinfra in.
 
 A setting that concerns several hosts, such as a port of the Hub, belongs to all of them: into
 `group_data/all.py` or the group of the inventory file's name.

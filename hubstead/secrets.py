@@ -177,6 +177,8 @@ def _store() -> PlainStore:
 def _locked() -> Generator[None]:
     """Two runs at once must not each make a secret of their own."""
     DIRECTORY.mkdir(mode=0o700, exist_ok=True)
+    # wherever pyinfra is run (gitignore(5))
+    (DIRECTORY / ".gitignore").write_text("*\n")
     with (DIRECTORY / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

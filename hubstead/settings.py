@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 from weakref import WeakSet
 
@@ -20,10 +21,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
-from pyinfra.context import ctx_host, ctx_inventory
+from pyinfra.context import ctx_config, ctx_host, ctx_inventory
 
 from hubstead.texts import is_inventory_name
 
+PROJECT = Path(__file__).parents[1]
 #: Keys of other programs in host data: pyinfra's connectors and the lab.
 FOREIGN_PREFIXES = ("ssh_", "_", "lab_", "local_")
 
@@ -202,6 +204,21 @@ _UNFIT_NAME = (
     "the name of this host in the inventory has more than letters, digits and . - _ : / @ +: give "
     "it a plain one, and set `ssh_hostname` to what SSH connects to"
 )
+
+
+def refuse_unread_config() -> None:
+    """Raises PyinfraError where pyinfra did not read our config.py: in another directory, say.
+
+    A host that fails would then not stop the others (pyinfra's FAIL_PERCENT).
+    """
+    if ctx_config.isset() and ctx_config.get().FAIL_PERCENT is None:
+        raise PyinfraError(
+            "pyinfra did not read Hubstead's config.py, so one failed host would not stop the "
+            "others; no host was touched. pyinfra reads it from the directory that you run it in: "
+            f"make a link there, `ln -s {PROJECT}/config.py .` (docs/own.md)"
+        )
+
+
 _checked: WeakSet[Inventory] = WeakSet()
 
 
@@ -217,6 +234,7 @@ def load_for(model: type[T], host: Host) -> T:
     """As `load`, for another host of the inventory."""
     inventory: Inventory = ctx_inventory.get()
     if inventory not in _checked:
+        refuse_unread_config()
         check_inventory(inventory)
         _checked.add(inventory)
     return _of(model, host.data.dict())

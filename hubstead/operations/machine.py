@@ -39,6 +39,7 @@ class MachineState:
     bare: bool
     listeners: dict[int, list[Listener]]
     roles: tuple[str, ...] = ()
+    root: bool = True
 
 
 _SCRIPT = """
@@ -77,6 +78,7 @@ print(json.dumps({
     "bare": not os.path.exists("/opt/hubstead"),
     "listeners": {port: list(holders) for port, holders in listeners.items()},
     "init": cgroup(1),
+    "root": os.geteuid() == 0,
     "roles": sorted(os.listdir(roles)) if os.path.isdir(roles) else []}))
 """
 

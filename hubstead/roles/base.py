@@ -180,6 +180,11 @@ def _fit_machine() -> MachineState:
         )
     if state.architecture not in ARCHITECTURES:
         raise PyinfraError(f"{system}: Hubstead runs on x86_64 and aarch64. Take another host.")
+    if not state.root:
+        raise PyinfraError(
+            f"{host.name}: the run is not root there, and has to be. Write `_sudo = True` into "
+            "group_data/all.py, in the directory that you run pyinfra in (docs/own.md)."
+        )
     if not state.systemd:
         raise PyinfraError(
             f"{host.name} was booted without systemd, and Hubstead's services are systemd's. "

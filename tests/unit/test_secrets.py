@@ -71,7 +71,8 @@ def test_only_the_owner_reads_the_file() -> None:
     secrets.generated(NAME)
     assert stat.S_IMODE(PLAIN.stat().st_mode) == 0o600
     assert stat.S_IMODE(PLAIN.parent.stat().st_mode) == 0o700
-    assert sorted(path.name for path in PLAIN.parent.iterdir()) == [".lock", PLAIN.name]
+    names = sorted(path.name for path in PLAIN.parent.iterdir())
+    assert names == [".gitignore", ".lock", PLAIN.name]
 
 
 def test_hosts_of_different_inventories_have_different_secrets() -> None:

@@ -160,20 +160,10 @@ def context_tag(context: Mapping[str, files.File], salt: str = "") -> str:
     return digest.hexdigest()[:12]
 
 
-_BUILD = """
-set -eu
-directory=$1 image=$2
-exec 9>"$directory.lock"
-flock 9
-! docker image inspect "$image" >/dev/null 2>&1 || exit 0
-export DOCKER_BUILDKIT=1 BUILDKIT_PROGRESS=plain
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-if ! docker build --pull=false --tag "$image" "$directory" >"$log" 2>&1; then
-    tail -n 40 "$log" >&2
-    exit 1
-fi
-"""
+#: Builds the image and refreshes it; a timer runs it as well
+PROGRAM = "/usr/local/lib/hubstead/users-image"
+# not while the timer builds from the old one
+_REPLACE = 'set -eu; exec 9>"$1.lock"; flock 9; rm -rf "$1"; mv -T "$1.new" "$1"'
 
 
 @operation()
@@ -183,20 +173,27 @@ def built(
     """Ensure that the image REPOSITORY:TAG was built on the host from `context`.
 
     + tag: from `context_tag`, so that other inputs are another image.
-    + directory: where the context lies on the host.
+    + directory: where the context lies on the host, with the image's name in its file `image`.
     + keep: how many images of the repository stay; ones that a container uses stay anyway.
+
+    The program must be there, once the operations before this one are done.
     """
     state = host.get_fact(Images, repository)
     image = f"{repository}:{tag}"
-    if tag not in state.tags:
-        yield StringCommand("rm", "-rf", QuoteString(directory))
-        entries: dict[str, files.Entry] = {directory: files.Directory()}
-        for path, file in context.items():
-            target = f"{directory}/{path}"
+    note = files.File(f"{image}\n")
+    known = host.get_fact(files.Paths, [f"{directory}/image"]).get(f"{directory}/image")
+    if known is None or known.sha256 != note.as_state().sha256:
+        new = f"{directory}.new"
+        yield StringCommand("rm", "-rf", QuoteString(new))
+        entries: dict[str, files.Entry] = {new: files.Directory()}
+        for path, file in {**context, "image": note}.items():
+            target = f"{new}/{path}"
             entries.setdefault(target.rsplit("/", 1)[0], files.Directory())
             entries[target] = file
         yield from files.present._inner(entries)
-        yield StringCommand("sh", "-c", QuoteString(_BUILD), "sh", directory, QuoteString(image))
+        yield StringCommand("sh", "-c", QuoteString(_REPLACE), "sh", QuoteString(directory))
+    if tag not in state.tags:
+        yield StringCommand(PROGRAM, "build", QuoteString(directory))
     for old in [other for other in state.tags if other != tag][keep - 1 :]:
         # Docker refuses to remove an image that has a container, also a stopped one
         if f"{repository}:{old}" not in state.used:

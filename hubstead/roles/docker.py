@@ -6,12 +6,15 @@ import ipaddress
 from pathlib import Path
 
 from pydantic import Field, field_validator
+from pyinfra import logger
 from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from hubstead.operations import docker, files, packages, releases, units
 from hubstead.operations.addresses import Interface, Interfaces
+from hubstead.programs import program
+from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.roles.base import BaseSettings, check_package_names, distribution, machine
 from hubstead.settings import Settings, load
@@ -20,6 +23,10 @@ from hubstead.texts import is_image, is_pinned
 NETWORK = "hubstead"
 IMAGE = "hubstead/singleuser"
 BASE = "hubstead/base"
+#: The build context of the users' image
+CONTEXT = "/opt/hubstead/singleuser"
+UNIT = "hubstead-users-image"
+_SERVICE, _TIMER = (f"/etc/systemd/system/{UNIT}.{suffix}" for suffix in ("service", "timer"))
 
 
 class DockerSettings(Settings):
@@ -51,6 +58,11 @@ class DockerSettings(Settings):
     )
     docker_image_requirements: list[str] = Field(
         [], description='Further Python packages in it, pinned, such as "numpy==2.4.1".'
+    )
+    docker_image_refresh: bool = Field(
+        True,
+        description="Look twice a day, after 6:00 and 18:00, whether Debian has updates for what "
+        "is in the users' image, and then build it anew: servers get it at their next start.",
     )
     docker_image_keep: int = Field(2, ge=1, description="How many built images stay on the host.")
     docker_log_size: int = Field(
@@ -106,7 +118,7 @@ def context() -> dict[str, files.File]:
     imported = f"{BASE}:{docker.archive_tag(archive)}" if archive else None
     dockerfile = render(
         "docker",
-        "/opt/hubstead/singleuser/Dockerfile",
+        f"{CONTEXT}/Dockerfile",
         image=settings.docker_base_image or imported or distribution().base_image,
         packages=settings.docker_image_packages,
         base=base,
@@ -197,12 +209,46 @@ def singleuser() -> None:
     archive = settings.docker_base_archives.get(machine().codename)
     if archive and not settings.docker_base_image:
         docker.imported(name="Import the base image", repository=BASE, archive=archive)
+    files.present(
+        name="Write what builds the users' image",
+        entries={
+            "/usr/local/lib/hubstead": files.Directory(),
+            docker.PROGRAM: files.File(program("users_image.py"), mode="755"),
+        },
+    )
     build = context()
     docker.built(
         name="Build the image of the users' servers",
         repository=IMAGE,
         tag=docker.context_tag(build),
-        directory="/opt/hubstead/singleuser",
+        directory=CONTEXT,
         context=build,
         keep=settings.docker_image_keep,
+    )
+    if settings.docker_image_refresh:
+        _refresh()
+    else:
+        units.stopped(name="Stop looking for updates of it", unit=f"{UNIT}.timer")
+        files.present(name="Remove the timer", entries={_SERVICE: None, _TIMER: None})
+
+
+def _refresh() -> None:
+    files.present(
+        name="Write what looks for updates of it",
+        entries={
+            _SERVICE: files.File(
+                render("docker", _SERVICE, program=docker.PROGRAM, directory=CONTEXT)
+            ),
+            _TIMER: files.File(render("docker", _TIMER)),
+        },
+    )
+    units.running(name="Look for updates of it twice a day", unit=f"{UNIT}.timer")
+    if host.get_fact(units.Unit, f"{UNIT}.service", [], []).failed:
+        logger.warning(
+            f"{host.name}: the users' image could not be brought up to date. Servers start from it "
+            f"as it is, and the timer tries again; journalctl -u {UNIT} has the reason."
+        )
+    summarise(
+        "Users' image: built anew when Debian has updates for it; a server gets it at its next "
+        f"start. See systemctl list-timers {UNIT}.timer on {host.name}"
     )

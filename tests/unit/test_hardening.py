@@ -27,6 +27,7 @@ LIFTED = {
     "hubstead-login-relay": set(),
     "hubstead-redirect": LOW_PORTS | NETWORK,
     "hubstead-traefik-certificate": CERTIFICATE,
+    "hubstead-users-image": NETWORK | {"ProtectHome", "ReadWritePaths"},
     "jupyterhub": NETWORK | {"MemoryDenyWriteExecute", "ReadWritePaths", "UMask"},
     "jupyterlab": NETWORK | {
         "InaccessiblePaths", "MemoryDenyWriteExecute", "ProcSubset", "ReadWritePaths",

@@ -175,3 +175,10 @@ def test_a_port_of_someone_else_is_named_with_its_setting(
     assert str(caught.value).startswith(f"{HUB}: port {port} is taken by apache2, nginx")
     assert f"set `{key}` to a free port" in str(caught.value)
     assert plan(role, taken, {key: 8444}).names
+
+
+def test_the_timer_is_a_setting(plan: Plan) -> None:
+    timer = "singleuser | Look for updates of it twice a day"
+    assert timer in plan("docker").changing
+    without = plan("docker", data={"docker_image_refresh": False}).names
+    assert timer not in without and "singleuser | Remove the timer" in without

@@ -44,6 +44,7 @@ def curl(host: Host, path: str, scheme: str = "https") -> str:
     [
         "docker.service",
         "hubstead-firewall-docker.service",
+        "hubstead-users-image.timer",
         "jupyterhub.service",
         "traefik.service",
     ],

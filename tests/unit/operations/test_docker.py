@@ -48,23 +48,40 @@ BUILD = {
 }  # fmt: skip
 
 
-def built(*tags: str, used: frozenset[str] = frozenset()) -> list[str]:
-    facts = {Images: ImagesState(tags, used), files.Paths: {}}
-    return lines(docker.built, facts, **BUILD)
+NOTE = files.File("hubstead/singleuser:new\n").as_state()
+
+
+def built(
+    *tags: str, used: frozenset[str] = frozenset(), note: files.PathState | None = NOTE
+) -> list[str]:
+    paths = {} if note is None else {"/opt/image/image": note}
+    return lines(docker.built, {Images: ImagesState(tags, used), files.Paths: paths}, **BUILD)
 
 
 def test_an_image_is_built_from_its_context_alone() -> None:
-    sent = built()
-    assert sent[0] == "rm -rf /opt/image"
+    sent = built(note=None)
+    assert sent[0] == "rm -rf /opt/image.new"
     assert [line for line in sent if line.startswith("mkdir")] == [
-        "mkdir -p -- /opt/image", "mkdir -p -- /opt/image/certificates",
+        "mkdir -p -- /opt/image.new", "mkdir -p -- /opt/image.new/certificates",
     ]  # fmt: skip
-    assert sum("base64.b64decode" in line for line in sent) == len(CONTEXT)
-    assert sent[-1].endswith(" sh /opt/image hubstead/singleuser:new")
+    assert sum("base64.b64decode" in line for line in sent) == len(CONTEXT) + 1
+    assert sent[-2].endswith("""mv -T "$1.new" "$1"' sh /opt/image""")
+    assert sent[-1] == "/usr/local/lib/hubstead/users-image build /opt/image"
 
 
 def test_a_built_image_is_left_alone() -> None:
     assert built("new", "old") == []
+
+
+def test_a_build_that_was_cut_goes_on_with_its_context() -> None:
+    assert built("old") == ["/usr/local/lib/hubstead/users-image build /opt/image"]
+
+
+def test_the_context_is_that_of_the_image_in_use() -> None:
+    """Back at an earlier setting, the timer builds from this context and names it so."""
+    other = files.File("hubstead/singleuser:old\n").as_state()
+    sent = built("new", "old", note=other)
+    assert sent[-1].endswith(" sh /opt/image") and "users-image" not in "".join(sent)
 
 
 def test_superfluous_images_go() -> None:

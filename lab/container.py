@@ -128,6 +128,7 @@ def boot(host: Record) -> None:
     command += ["--register=no", "--keep-unit", f"--network-bridge={network.BRIDGE}"]
     command += ["--private-users=no", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
     command += ["--capability=all", "--system-call-filter=@keyring bpf"]
+    # no --suppress-sync=yes: it refuses open(2) with O_SYNC, by which runc opens its log
     command += ["--kill-signal=SIGRTMIN+3", "/usr/sbin/lab-init"]
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LAB_CGROUPS": groups}
     (host.directory / "pid").unlink(missing_ok=True)

@@ -4,9 +4,10 @@
 #   install-certificate DIRECTORY FULLCHAIN KEY  installs the two files
 #   install-certificate DIRECTORY                runs the hooks alone, where they are due
 #
-# A pair is a directory below versions/, and current is a link to it: one rename replaces both files,
-# so nobody ever sees a certificate with the key of another. The hooks are due until all of them ran
-# for the current pair, which the file announced tells.
+# A pair is a directory below versions/, and current is a link to it: one rename replaces both files.
+# Who opens one before it and the other after has a mixed pair, until the hooks have it read again.
+# They are due until certificate-hooks has run them for the current pair, which the file announced
+# tells. A hook that fails is not this script's failure: the pair is in place.
 set -eu
 umask 077
 cd "$1"
@@ -50,13 +51,11 @@ if [ $# -gt 1 ]; then
 fi
 
 current=$(readlink current)
-if [ "$(cat announced 2>/dev/null)" != "$current" ]; then
-    for hook in hooks/*; do
-        if [ -x "$hook" ]; then "./$hook" 9>&-; fi
-    done
-    echo "$current" >announced
-    chmod 644 announced
-fi
 for version in versions/*; do
     if [ "$version" != "$current" ]; then rm -rf "$version"; fi
 done
+if [ "$(cat announced 2>/dev/null)" != "$current" ]; then
+    exec 9>&-
+    systemctl start hubstead-certificate-hooks.service ||
+        echo "The certificate in $1 is in place; a hook failed, see the unit's journal" >&2
+fi

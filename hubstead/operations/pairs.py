@@ -1,6 +1,7 @@
 """A certificate and its key in a directory of the host, replaced as a pair.
 
-A script on the host, `INSTALL`, puts them there and runs the directory's hooks; it says how.
+A script on the host, `INSTALL`, puts them there, and a unit, `HOOKS`, runs the directory's hooks;
+`TELL` says how.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import hashlib
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
+from pyinfra import logger
 from pyinfra.api import FactBase, QuoteString, StringCommand, operation
-from pyinfra.context import host
+from pyinfra.api.state import State
+from pyinfra.context import ctx_state, host
 
 from hubstead.operations.files import File
 
 INSTALL = "/usr/local/lib/hubstead/install-certificate"
+TELL = "/usr/local/lib/hubstead/certificate-hooks"
+HOOKS = "hubstead-certificate-hooks"
 
 
 @dataclass(frozen=True)
@@ -96,3 +101,37 @@ def begun(directory: str, source: str) -> Generator[StringCommand]:
             INSTALL, QuoteString(directory),
             QuoteString(f"{source}/fullchain.pem"), QuoteString(f"{source}/key.pem"),
         )  # fmt: skip
+
+
+class DueHooks(FactBase[list[str]]):
+    """The hooks of some directories that failed for the pair in place, as paths."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, directories: list[str]) -> StringCommand:
+        script = 'for directory; do sed "s,^,$directory/," "$directory/due" 2>/dev/null; done; true'
+        return StringCommand(
+            "sh -c", QuoteString(script), "sh", *(QuoteString(each) for each in directories)
+        )
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
+@operation()
+def hooks_tried(directories: list[str]) -> Generator[StringCommand]:
+    """Ensure that hooks which failed get another try, and say which ones fail still.
+
+    They do not fail the run: the certificate is in place, and the hook may be the owner's.
+    """
+    if host.get_fact(DueHooks, directories):
+        yield StringCommand("systemctl start", f"{HOOKS}.service", "2>/dev/null || true")
+        state: State = ctx_state.get()
+        for hook in host.get_fact(DueHooks, directories) if state.is_executing else []:
+            logger.warning(
+                f"{host.name}: {hook} failed, which runs when the certificate was replaced. The "
+                "certificate is in place, and the hook is tried again every hour and in every run; "
+                f"what it said: journalctl -u {HOOKS}"
+            )

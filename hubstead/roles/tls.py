@@ -247,9 +247,11 @@ def _refuse_unfit_names(settings: TlsSettings) -> None:
 def tls() -> None:
     settings = load(TlsSettings)
     _refuse_unfit_names(settings)
-    service, timer = (
-        f"/etc/systemd/system/hubstead-certificate.{suffix}" for suffix in ("service", "timer")
-    )
+    own_units = [
+        f"/etc/systemd/system/{unit}.{suffix}"
+        for unit in ("hubstead-certificate", pairs.HOOKS)
+        for suffix in ("service", "timer")
+    ]
 
     accounts.system_group(name="Create the group hubstead-tls", group=GROUP)
     files.present(
@@ -260,13 +262,14 @@ def tls() -> None:
             f"{INTERNAL}/names": files.File("".join(f"{name}\n" for name in internal_names())),
             "/usr/local/lib/hubstead": files.Directory(),
             pairs.INSTALL: files.File(program("install-certificate.sh"), mode="755"),
+            pairs.TELL: files.File(program("certificate-hooks.sh"), mode="755"),
             internal_ca.SCRIPT: files.File(program("internal-certificate.sh"), mode="755"),
             WAY: files.File(f"{way() if edge.is_front() else 'internal'}\n"),
             COMMAND: files.File(program("hubstead-certificate.sh"), mode="755"),
-            service: files.File(render("tls", service)),
-            timer: files.File(render("tls", timer)),
+            **{path: files.File(render("tls", path)) for path in own_units},
         },
     )
+    units.running(name="Try hooks again that fail", unit=f"{pairs.HOOKS}.timer")
     internal_ca.issued(name="Issue the certificate")
     units.running(name="Renew it in time", unit="hubstead-certificate.timer")
     if settings.tls != "internal" and edge.is_front():
@@ -319,6 +322,7 @@ def tls_settled() -> None:
                 **{f"{PUBLIC}/hooks/{other}": None for other in sorted(others)},
             },
         )
+    pairs.hooks_tried(name="Run hooks again that failed", directories=[INTERNAL, PUBLIC])
 
 
 @deploy("trust")

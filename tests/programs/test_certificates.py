@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hubstead.operations.internal_ca import SCRIPT as INTERNAL
-from hubstead.operations.pairs import INSTALL
+from hubstead.operations.pairs import HOOKS, INSTALL, TELL
 from tests.programs.conftest import Machine
 
 DIRECTORY = "/etc/hubstead/tls"
@@ -28,11 +28,15 @@ def host(machine: Machine) -> Machine:
     machine.write(f"{DIRECTORY}/names", "hub.example.org\n192.0.2.1\n")
     for path, name in (
         (INSTALL, "install-certificate.sh"),
+        (TELL, "certificate-hooks.sh"),
         (INTERNAL, "internal-certificate.sh"),
         (COMMAND, "hubstead-certificate.sh"),
         (HOOK, "certbot-deploy-hook.sh"),
     ):
         machine.install(path, name)
+    # what the unit does
+    start = f'[ "$*" = "start {HOOKS}.service" ] && exec {TELL} {DIRECTORY} {PUBLIC}'
+    machine.write("/usr/local/bin/systemctl", f"#!/bin/sh\n{start}\n", "755")
     machine.run(INTERNAL)
     return machine
 

@@ -1,4 +1,4 @@
-"""A certificate and its key in PEM, examined before a host sees them."""
+"""Certificates and keys in PEM, examined on the control machine."""
 
 from __future__ import annotations
 
@@ -118,6 +118,26 @@ def _check_strength(key: PublicKeyTypes) -> None:
         raise ValueError("has a key that browsers do not take. Make one with RSA or P-256")
     if not enough:
         raise ValueError(f"has a weak key. Make one with {least} or more")
+
+
+def outside(root: bytes, names: Iterable[str]) -> list[str] | None:
+    """Those of `names` for which an authority's root may not vouch; None where it may for any.
+
+    Rule: RFC 5280, 4.2.1.10. Raises ValueError for what is no certificate.
+    """
+    certificate = x509.load_pem_x509_certificate(root)
+    try:
+        limits = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return None
+    permitted = [limit.value for limit in limits.permitted_subtrees or []]
+    return [name for name in names if not any(_is_below(name, limit) for limit in permitted)]
+
+
+def _is_below(name: str, limit: object) -> bool:
+    if _is_address(name):
+        return limit == ipaddress.ip_network(name)
+    return isinstance(limit, str) and f".{name}".lower().endswith(f".{limit}".lower())
 
 
 def check_dates(certificates: Chain, now: datetime | None = None) -> None:

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from pyinfra import logger
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
-from pyinfra.context import ctx_host
+from pyinfra.context import ctx_host, host
 
 from hubstead import pem
 from hubstead.operations import accounts, files, internal_ca, pairs, units
@@ -169,6 +169,44 @@ def internal_names() -> list[str]:
     return list(dict.fromkeys(names)) or [address(tier_host("hub"))]
 
 
+def permitted() -> list[str]:
+    """Names for which the authority of the host at hand may vouch, and for what lies below them.
+
+    Those of its certificate, and others that another choice of front, or another host of the
+    inventory, adds to it: people need no new root for that.
+    """
+    names = internal_names()
+    if plays("hub"):
+        names.append("localhost")
+    here = address(cast(Host, ctx_host.get()))
+    # a connector of pyinfra's is no name
+    return list(dict.fromkeys([*names, *([] if here.startswith("@") else [here])]))
+
+
+def _foretell_root() -> None:
+    """Say what people have to do about the root that they trust, before it is another."""
+    path = f"{INTERNAL}/ca.pem"
+    root = host.get_fact(certificates.Certificates, path).get(path, "").encode()
+    if not root or public_directory() != INTERNAL or not edge.is_front():
+        return
+    try:
+        outside = pem.outside(root, internal_names())
+    except ValueError:
+        return
+    if outside is None:
+        logger.warning(
+            f"{host.name}: the root certificate of its authority may vouch for any site. This run "
+            f"limits it to {', '.join(permitted())}, and what lies below. Who trusts the old one "
+            f"gets in as before: have people trust {path} in its place, and remove the old one."
+        )
+    elif outside:
+        logger.warning(
+            f"{host.name}: the root certificate of its authority cannot vouch for "
+            f"{', '.join(outside)}. This run makes a new one: people are warned by their browsers "
+            f"until they trust {path} anew."
+        )
+
+
 def public_directory() -> str:
     """Where the certificate that people see lies on the front."""
     return INTERNAL if load(TlsSettings).tls == "internal" else PUBLIC
@@ -247,6 +285,7 @@ def _refuse_unfit_names(settings: TlsSettings) -> None:
 def tls() -> None:
     settings = load(TlsSettings)
     _refuse_unfit_names(settings)
+    _foretell_root()
     own_units = [
         f"/etc/systemd/system/{unit}.{suffix}"
         for unit in ("hubstead-certificate", pairs.HOOKS)
@@ -260,6 +299,7 @@ def tls() -> None:
             INTERNAL: files.Directory(),
             f"{INTERNAL}/hooks": files.Directory(),
             f"{INTERNAL}/names": files.File("".join(f"{name}\n" for name in internal_names())),
+            f"{INTERNAL}/permitted": files.File("".join(f"{name}\n" for name in permitted())),
             "/usr/local/lib/hubstead": files.Directory(),
             pairs.INSTALL: files.File(program("install-certificate.sh"), mode="755"),
             pairs.TELL: files.File(program("certificate-hooks.sh"), mode="755"),

@@ -25,7 +25,8 @@ def host(machine: Machine) -> Machine:
     """A machine whose own authority has certified two names."""
     machine.run("getent group hubstead-tls >/dev/null || groupadd hubstead-tls")
     machine.run(f"mkdir -p {DIRECTORY}/hooks {PUBLIC}/hooks")
-    machine.write(f"{DIRECTORY}/names", "hub.example.org\n192.0.2.1\n")
+    for file in ("names", "permitted"):
+        machine.write(f"{DIRECTORY}/{file}", "hub.example.org\n192.0.2.1\n")
     for path, name in (
         (INSTALL, "install-certificate.sh"),
         (TELL, "certificate-hooks.sh"),

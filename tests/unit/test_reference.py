@@ -22,6 +22,14 @@ def test_every_key_is_described(key: str) -> None:
     assert f"| `{key}` |" in reference.render()
 
 
+def test_the_page_on_hosts_names_what_has_one_value_for_all() -> None:
+    page = (reference.PAGE.parent / "hosts.md").read_text()
+    sentence = page.partition("has one value in an inventory:")[2].partition(". ")[0]
+    for model in models():
+        for key in model.everywhere:
+            assert f"`{key}`" in sentence or f"`{key}…`" in sentence
+
+
 def test_every_role_is_introduced() -> None:
     for model in models():
         assert model.__doc__ and model.__doc__.endswith(".")

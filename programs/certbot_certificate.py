@@ -6,7 +6,8 @@
     certbot-certificate obtain    sees to that, or fails with the reason
     certbot-certificate renew     replaces it; the present one stays when that fails
 
-certbot's own timer renews it afterwards. Other certificates of certbot are left alone.
+certbot's own timer renews it afterwards. Other certificates of certbot are left alone, and accounts
+as well but for one that the server has forgotten: others that were got with it need a new one too.
 """
 
 import fcntl
@@ -54,6 +55,14 @@ def accounts(want):
     """Where certbot keeps its accounts at the wanted server."""
     url = urlsplit(want["directory"])
     return CERTBOT / "accounts" / f"{url.netloc}{url.path}".rstrip("/")
+
+
+def used_account(want):
+    """The account with which certbot asks the wanted server; without notes, its only one there."""
+    options = renewal()
+    noted = accounts(want) / options.get("account", "")
+    is_there = options.get("server") == want["directory"] and noted.exists()
+    return noted if is_there else accounts(want)
 
 
 def names_and_end(path):
@@ -154,7 +163,7 @@ def order(want, attempt):
     """Make an attempt, and another one with a new account where the server forgot the old one."""
     complaint = attempt()
     if "accountDoesNotExist" in complaint:
-        shutil.rmtree(accounts(want))
+        shutil.rmtree(used_account(want))
         complaint = certonly(want)
     if complaint:
         subprocess.run([REASON], input=complaint, text=True, stdout=sys.stderr)

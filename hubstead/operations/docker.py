@@ -152,9 +152,9 @@ def imported(repository: str, archive: Path) -> Generator[StringCommand | FileUp
     )  # fmt: skip
 
 
-def context_tag(context: Mapping[str, files.File], salt: str = "") -> str:
-    """The tag of the image that a build context makes: a digest of its files and `salt`."""
-    digest = hashlib.sha256(salt.encode())
+def context_tag(context: Mapping[str, files.File]) -> str:
+    """The tag of the image that a build context makes: a digest of its files."""
+    digest = hashlib.sha256()
     for path in sorted(context):
         digest.update(f"\0{path}\0".encode() + context[path].data)
     return digest.hexdigest()[:12]

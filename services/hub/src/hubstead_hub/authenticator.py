@@ -13,7 +13,6 @@ from jupyterhub.auth import Authenticator
 from tornado import web
 from traitlets import Integer, Unicode, default
 
-from hubstead_userdb.database import READER_DSN_FILE
 from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.names import normalised
 from hubstead_userdb.passwords import DEFAULT_COST, DEFAULT_MIN_LENGTH, Passwords
@@ -50,7 +49,6 @@ class UsersTableAuthenticator(Authenticator):
     """
 
     dsn_file = Unicode(
-        str(READER_DSN_FILE),
         help="File with the libpq connection line of the role userdb_reader.",
     ).tag(config=True)
 

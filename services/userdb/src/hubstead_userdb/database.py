@@ -9,7 +9,6 @@ from psycopg.conninfo import conninfo_to_dict
 from hubstead_userdb.errors import UnavailableError, one_line
 
 OWNER_DSN_FILE = Path("/etc/hubstead/userdb/owner.dsn")
-READER_DSN_FILE = Path("/etc/hubstead/userdb/reader.dsn")
 
 
 def connect(dsn_file: Path, timeout: int, application: str) -> psycopg.Connection:

@@ -71,6 +71,20 @@ systemctl restart certbot.timer
 """
 
 
+#: The owner's: writes down what is around it, but for what is another one in each start of a unit
+HOOK = r"""
+cat >$directory/hooks/owners <<'END'
+#!/bin/sh
+{
+    env | grep -vE '^(INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_EXEC_PID|OLDPWD|PWD)=' | sort
+    id; umask; readlink /proc/self/ns/net /proc/self/ns/mnt
+    openssl x509 -noout -serial -in fullchain.pem
+} >/root/told
+END
+chmod +x $directory/hooks/owners
+"""
+
+
 #: The administrator trusts the authority, whose responder runs on the host itself
 RESPONDER = """
 cd ~deploy
@@ -235,6 +249,48 @@ def test_a_forced_renewal_is_served_within_a_minute(front: Front) -> None:
     eventually("a new certificate", lambda: front.serial() not in (0, serial), 60)
     assert time.monotonic() - began < 60
     front.check_verifies(front.acme.root())
+
+
+@CLIENTS
+def test_hooks_run_alike_whoever_got_the_certificate(front: Front) -> None:
+    """certbot's timer, a unit in a sandbox, a person; the certificate is the new one each time."""
+    ways = {"/etc/hubstead/certificate": ["LANG=de_DE.UTF-8 hubstead-certificate renew"]}
+    if front.client == "certbot":
+        again = "certbot renew -q --cert-name hubstead --force-renewal --no-random-sleep-on-renew"
+        ways["/etc/hubstead/certificate"].append(f"cd /tmp; umask 077; {again}")
+    ways["/etc/hubstead/tls"] = [
+        "rm /etc/hubstead/tls/issued-for; systemctl start hubstead-certificate"
+    ]
+    told = []
+    for directory, renewals in ways.items():
+        front.sudo(f"directory={directory}{HOOK}")
+        for renewal in renewals:
+            front.sudo(f"rm -f /root/told; {renewal}")
+            *around, serial = front.sudo("cat /root/told").splitlines()
+            told.append(around)
+            serial_of = f"openssl x509 -noout -serial -in {directory}/fullchain.pem"
+            assert front.sudo(serial_of).strip() == serial
+        front.sudo(f"rm {directory}/hooks/owners")
+    assert all(around == told[0] for around in told), told
+
+
+@CLIENTS
+def test_a_hook_that_fails_stops_nothing(front: Front) -> None:
+    hook, failure = "/etc/hubstead/certificate/hooks/0-mail", "echo no such mailbox; exit 3"
+    front.sudo(f"printf '#!/bin/sh\\n{failure}\\n' >{hook}; chmod +x {hook}")
+    serial = front.serial()
+    front.sudo("hubstead-certificate renew")
+    eventually("a new certificate", lambda: front.serial() not in (0, serial), 60)
+    assert "no such mailbox" in front.sudo("journalctl -u hubstead-certificate-hooks -o cat")
+    run = front.deploy()
+    assert (run.status, run.changed) == (0, ["tls | Run hooks again that failed"]), run.end
+    assert f"{hook} failed, which runs when the certificate was replaced" in run.output
+    front.sudo(f"echo '#!/bin/sh' >{hook}")
+    assert front.deploy().status == 0
+    assert front.sudo("systemctl --failed --no-legend") == ""
+    again = front.deploy()
+    assert (again.status, again.changed) == (0, []), again.end
+    front.sudo(f"rm {hook}")
 
 
 @CLIENTS

@@ -144,5 +144,6 @@ def _raise_sysctls() -> None:
         current = _sysctl(key).read_text().strip()
         if int(current) < value:
             before.setdefault(key, current)
+            REMEMBERED.parent.mkdir(parents=True, exist_ok=True)
             write(REMEMBERED, json.dumps(before))
             _sysctl(key).write_text(str(value))

@@ -13,8 +13,6 @@ from hubstead.roles.jupyterlab import jupyterlab
 from hubstead.roles.nginx import nginx
 from hubstead.roles.node import node
 from hubstead.roles.python import python
-from hubstead.roles.redirect import redirect
-from hubstead.roles.resolver import resolver
 from hubstead.roles.retire import retire
 from hubstead.roles.tls import tls, tls_settled, trust
 from hubstead.roles.traefik import traefik
@@ -54,8 +52,6 @@ if wants("traefik"):
     traefik()
 if wants("chp"):
     chp()
-if wants("redirect"):
-    redirect()
 if wants("jupyterhub"):
     jupyterhub()
 if wants("jupyterlab"):
@@ -68,8 +64,6 @@ if wants("apache"):
     apache()
 
 tier("certificate")
-if wants("resolver"):
-    resolver()
 if wants("certbot"):
     certbot()
 tls_settled()

@@ -88,7 +88,6 @@ class Distribution:
     nginx: WebServer
     nginx_http2: bool
     apache: WebServer
-    lighttpd: Service
     certbot: Service
 
 
@@ -139,7 +138,6 @@ def _debian(
         nginx=DEBIAN_NGINX,
         nginx_http2=nginx_http2,
         apache=DEBIAN_APACHE,
-        lighttpd=Service(packages=("lighttpd",), unit="lighttpd.service"),
         certbot=Service(packages=("certbot",), unit="certbot.timer"),
     )
 

@@ -41,12 +41,14 @@ class Settings(BaseModel):
 
     `prefixes` are the key prefixes that belong to the role: an unknown key under one of them is
     an error. Keys that begin with one of `everywhere` concern several hosts, and have one value in
-    an inventory. A field's description is its line in the settings reference.
+    an inventory. A field's description is its line in the settings reference. `removed` are keys of
+    earlier versions, each with what became of it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     prefixes: ClassVar[tuple[str, ...]] = ()
     everywhere: ClassVar[tuple[str, ...]] = ()
+    removed: ClassVar[dict[str, str]] = {}
     models: ClassVar[list[type[Settings]]] = []
 
     @classmethod
@@ -88,7 +90,10 @@ def known_keys() -> dict[str, type[Settings]]:
 
 
 def explain_unknown(key: str, known: Iterable[str]) -> str:
-    """One line on a key that no role has, with the nearest valid name for a typo."""
+    """One line on a key that no role has: what became of it, or the nearest name for a typo."""
+    for model in models():
+        if key in model.removed:
+            return f"`{key}` is no setting any more: {model.removed[key]}. Remove it"
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     mend = f"did you mean `{near[0]}`?" if near else "no role has such a key; remove it"
     return f"`{key}` is not a setting: {mend}"

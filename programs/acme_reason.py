@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -I
 """Written by Hubstead: why an ACME server gave no certificate, and how to mend it.
 
-    acme-reason <what the client printed   (certbot or Traefik)
+    acme-reason <what certbot printed
 
 What the server says about a name is looked into from here: a name server, or a router that this
 host does not see, may know better. So this explains a failure, and refuses nothing beforehand.
@@ -18,20 +18,11 @@ from pathlib import Path
 WANTED = "/etc/hubstead/certificate/wanted.json"
 # certbot: three lines a name
 _CERTBOT = re.compile(r"Domain:\s*(\S+)\s+Type:\s*(\S+)\s+Detail:\s*(.+)")
-# Traefik: [name: invalid authorization: acme: error: 400 :: urn:…:connection :: detail]
-_TRAEFIK = re.compile(
-    r"([A-Za-z0-9.-]+): (?:invalid authorization: )?acme: error: \d+ :: "
-    r"urn:ietf:params:acme:error:(\w+) :: (.+?)(?=\]|\n|, [A-Za-z0-9.-]+: (?:invalid|acme:)|$)"
-)
 _KIND = re.compile(r"urn:ietf:params:acme:error:(\w+)")
-_UNTRUSTED = (
-    "certificate verify failed", "CERTIFICATE_VERIFY_FAILED", "unknown authority", "x509: ",
-)  # fmt: skip
+_UNTRUSTED = ("certificate verify failed", "CERTIFICATE_VERIFY_FAILED")
 _UNREACHABLE = (
-    "Connection refused", "connection refused", "Max retries exceeded", "NewConnectionError",
-    "no such host", "i/o timeout", "timed out", "deadline exceeded", "network is unreachable",
-    "No route to host", "no route to host", "connection reset", "Connection aborted",
-    "unable to communicate with the API server",
+    "Connection refused", "Max retries exceeded", "NewConnectionError", "timed out",
+    "Network is unreachable", "No route to host", "Connection reset", "Connection aborted",
 )  # fmt: skip
 _AFTERWARDS = "The certificate that served before goes on serving. Then run again."
 
@@ -44,8 +35,7 @@ def shortened(text, length=200):
 
 def problems(text):
     """What the server says of single names: name to its words, once."""
-    found = _CERTBOT.findall(text) or _TRAEFIK.findall(text)
-    return {name: shortened(detail) for name, _, detail in found}
+    return {name: shortened(detail) for name, _, detail in _CERTBOT.findall(text)}
 
 
 def retry_after(text):
@@ -81,7 +71,12 @@ def of_name(name, said, leads_to, own, port):
 
 def explain(text, want, lookup, own):
     """The reason and the mend. `lookup` gives the addresses of a name, `own` are the host's."""
-    server = want["directory"]
+    server, port = want["directory"], want["challenge_port"]
+    if "Could not bind TCP port" in text:
+        return (
+            f"Another program has port {port} of this host, where certbot answers the server's "
+            f"challenges. Stop it, or move it: ss -Hltnp sport = :{port}"
+        )
     named = problems(text)
     if named:
         lines = [
@@ -90,7 +85,7 @@ def explain(text, want, lookup, own):
         ]
         return "\n".join(lines[:5])
     kinds = _KIND.findall(text)
-    if "rateLimited" in kinds or "error: 429" in text:
+    if "rateLimited" in kinds:
         return (
             f"{server} has had too many requests for these names or from this host (429, "
             f"rateLimited).{retry_after(text)} Wait; to try things out, set `tls_acme_staging` or "

@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -I
-"""Written by Hubstead: the certificate from an ACME server, by certbot.
+"""Written by Hubstead: the certificate from an ACME server, by certbot behind the front.
 
     certbot-certificate --check   says `valid` when certbot has the wanted certificate, and it is
                                   where the servers' certificates are
@@ -27,8 +27,9 @@ CERTBOT = Path("/etc/letsencrypt")
 LOG = Path("/var/log/letsencrypt/letsencrypt.log")
 LINEAGE = "hubstead"
 LIVE = CERTBOT / "live" / LINEAGE
+PARTS = ("cert", "privkey", "chain", "fullchain")
 RENEWAL = CERTBOT / "renewal" / f"{LINEAGE}.conf"
-WEBROOT = "/var/lib/hubstead/acme"
+FORMER_WEBROOT = "/var/lib/hubstead/acme"
 INSTALL = "/usr/local/lib/hubstead/install-certificate"
 REASON = "/usr/local/lib/hubstead/acme-reason"
 BAD_NONCE = "urn:ietf:params:acme:error:badNonce"  # certbot tries again by itself
@@ -65,6 +66,10 @@ def used_account(want):
     return noted if is_there else accounts(want)
 
 
+def account_names(want):
+    return sorted(path.parent.name for path in accounts(want).glob("*/regr.json"))
+
+
 def names_and_end(path):
     """The names of a certificate, and the moment of its end."""
     done = subprocess.run(
@@ -93,24 +98,26 @@ def key_kind():
 
 def is_whole():
     """Whether certbot can read the certificate that it has, and renew it."""
-    parts = (LIVE / f"{part}.pem" for part in ("cert", "chain", "fullchain", "privkey"))
-    return "cert" in renewal() and all(part.exists() for part in parts)
+    return "cert" in renewal() and all((LIVE / f"{part}.pem").exists() for part in PARTS)
 
 
 def is_issued(want):
-    options = renewal()
-    if not is_whole():
-        return False
-    if options.get("server") != want["directory"] or not is_ours(options):
-        return False
-    if not (accounts(want) / options.get("account", "") / "regr.json").exists():
+    if not is_whole() or renewal().get("server") != want["directory"]:
         return False
     names, end = names_and_end(LIVE / "cert.pem")
     return names == set(want["names"]) and end > time.time() and key_kind() == want["key_type"]
 
 
-def is_ours(options):
-    return WEBROOT in options.get("webroot_path", "") or WEBROOT in options.values()
+def is_renewable(want):
+    """Whether certbot can renew it: it knows where to answer, and has an account."""
+    options = renewal()
+    answers = options.get("http01_port") == str(want["challenge_port"])
+    return answers and options.get("account") in account_names(want)
+
+
+def is_ours(options, want):
+    former = FORMER_WEBROOT in options.get("webroot_path", "") or FORMER_WEBROOT in options.values()
+    return former or options.get("http01_port") == str(want["challenge_port"])
 
 
 def is_installed():
@@ -139,18 +146,47 @@ def certbot(*arguments):
     return "\n".join([*(set(kinds) - {BAD_NONCE}), done.stdout, done.stderr])
 
 
-def certonly(want):
-    key_type, size_option, size = KEYS[want["key_type"]]
+def account_options(want):
     # one account a server; another e-mail address changes nothing there
     contact = ["--email", want["email"], "--no-eff-email"]
     if not want["email"]:
         contact = ["--register-unsafely-without-email"]
+    return ["--server", want["directory"], "--agree-tos", *contact]
+
+
+def certonly(want):
+    key_type, size_option, size = KEYS[want["key_type"]]
     return certbot(
-        "certonly", "--webroot", "--webroot-path", WEBROOT, "--cert-name", LINEAGE,
-        "--domains", ",".join(want["names"]), "--server", want["directory"],
-        "--key-type", key_type, f"--{size_option}", size,
-        "--agree-tos", *contact, "--force-renewal", "--renew-with-new-domains",
+        "certonly", "--standalone", "--http-01-address", "127.0.0.1",
+        "--http-01-port", str(want["challenge_port"]), "--cert-name", LINEAGE,
+        "--domains", ",".join(want["names"]), "--key-type", key_type, f"--{size_option}", size,
+        *account_options(want), "--force-renewal", "--renew-with-new-domains",
     )  # fmt: skip
+
+
+def make_renewable(want):
+    """Keep a certificate that was had in another way, a former webroot or Traefik."""
+    known = account_names(want)
+    if not known:
+        complaint = certbot("register", *account_options(want))
+        if complaint:
+            return complaint
+        known = account_names(want)
+    noted = renewal().get("account")
+    account = noted if noted in known else known[0]
+    key_type, size_option, size = KEYS[want["key_type"]]
+    lines = [f"archive_dir = {CERTBOT}/archive/{LINEAGE}"]
+    lines += [f"{part} = {LIVE}/{part}.pem" for part in PARTS]
+    lines += [
+        "[renewalparams]", f"account = {account}", "authenticator = standalone",
+        "http01_address = 127.0.0.1", f"http01_port = {want['challenge_port']}",
+        f"server = {want['directory']}", f"key_type = {key_type}",
+        f"{size_option.replace('-', '_')} = {size}",
+    ]  # fmt: skip
+    new = RENEWAL.with_suffix(".new")
+    new.write_text("\n".join(lines) + "\n")
+    new.replace(RENEWAL)
+    return ""
 
 
 def install():
@@ -174,12 +210,12 @@ def main():
     action = sys.argv[1]
     want = json.loads((PUBLIC / "wanted.json").read_text())
     if action == "--check":
-        if is_issued(want) and is_installed():
+        if is_issued(want) and is_renewable(want) and is_installed():
             print("valid")
         return
     lock = open("/run/hubstead-certbot-certificate", "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    if "cert" in renewal() and not is_ours(renewal()):
+    if "cert" in renewal() and not is_ours(renewal(), want):
         sys.exit(
             f"{RENEWAL} is of somebody else's certificate, and Hubstead would call its own so. "
             f"Give that another name, or delete it: certbot delete --cert-name {LINEAGE}"
@@ -191,7 +227,10 @@ def main():
             shutil.rmtree(left, ignore_errors=True)
     if not is_issued(want):
         order(want, lambda: certonly(want))
-    elif action == "renew":
+        action = "obtain"
+    elif not is_renewable(want):
+        order(want, lambda: make_renewable(want))
+    if action == "renew":
         order(
             want,
             lambda: certbot(

@@ -25,7 +25,7 @@ case $way in
         echo "files where tls_certificate and tls_key say, and run pyinfra again." >&2
         exit 1
         ;;
-    *)
-        exec "/usr/local/lib/hubstead/$way-certificate" renew
+    acme)
+        exec /usr/local/lib/hubstead/certbot-certificate renew
         ;;
 esac

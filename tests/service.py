@@ -22,8 +22,7 @@ STRANGER = "mallory"
 #: What a run must leave alone; patterns, as systemctl(1) takes them
 UNITS = (
     "jupyterhub*.service traefik*.service configurable-http-proxy*.service docker.service"
-    " containerd.service postgresql*.service ssh.service hubstead-firewall*.service"
-    " hubstead-redirect*.service hubstead*.timer"
+    " containerd.service postgresql*.service ssh.service hubstead-firewall*.service hubstead*.timer"
 )
 
 # Notes what any account can see of all processes, in a file that only the stranger reads.

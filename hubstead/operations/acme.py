@@ -1,11 +1,28 @@
-"""The certificate from an ACME server; scripts on the host get it, each for a client of its own."""
+"""The certificate from an ACME server, which a script on the host gets."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 
-from pyinfra.api import FactBase, StringCommand, operation
+from pyinfra.api import FactBase, FactProcessError, StringCommand, operation
 from pyinfra.context import host
+
+
+class FirstUnprivilegedPort(FactBase[int]):
+    """The lowest port that an account without rights can listen on. Rule: ip-sysctl(kernel.org)."""
+
+    @staticmethod
+    def default() -> int:
+        return 1024
+
+    def command(self) -> str:
+        return "cat /proc/sys/net/ipv4/ip_unprivileged_port_start || true"
+
+    def process(self, output: list[str]) -> int:
+        try:
+            return int(output[0])
+        except (IndexError, ValueError) as error:
+            raise FactProcessError(f"not a port: {output}") from error
 
 
 class CertificateIsObtained(FactBase[bool]):

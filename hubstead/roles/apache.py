@@ -60,10 +60,9 @@ def _site(settings: edge.EdgeSettings, server: WebServer) -> dict[str, files.Ent
         base_url=load(HubSettings).hub_base_url,
         certificate=tls.public_directory(),
         ciphers=edge.CIPHERS,
-        webroot=tls.WEBROOT,
+        challenges=tls.challenges(),
     )
     return {
-        tls.WEBROOT: files.Directory(),
         site: files.File(text),
         link: files.Link(f"../sites-available/{SITE}"),
     }
@@ -163,7 +162,6 @@ def absent() -> None:
             f"{server.directory}/{SNIPPET}": None,
             **configuration.enabled(WORKERS, None),
             **configuration.enabled(TOKENS, None),
-            tls.WEBROOT: None,
             f"{tls.INTERNAL}/hooks/apache": None,
             f"{tls.PUBLIC}/hooks/apache": None,
         },

@@ -1,7 +1,8 @@
-"""certbot: the distribution's ACME client, for a front that has none: Nginx, Apache, CHP.
+"""certbot: the distribution's ACME client, behind every front.
 
-The front answers the challenges from a directory (webroot); certbot's timer renews; a hook of ours
-puts each new certificate where the front reads it, and has it read again.
+The front passes the challenges on to certbot, which answers them on loopback while it asks
+(standalone); certbot's timer renews; a hook of ours puts each new certificate where the front reads
+it, and has it read again.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import shlex
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
 from pyinfra.operations import server
 
 from hubstead.operations import acme, files, packages, units
 from hubstead.programs import program
-from hubstead.roles import tls
+from hubstead.roles import former, tls
 from hubstead.roles.base import ROLES, claim, distribution
 
 SCRIPT = "/usr/local/lib/hubstead/certbot-certificate"
@@ -24,6 +27,13 @@ _HOOK = f"{_DIRECTORY}/renewal-hooks/deploy/hubstead"
 @deploy("certbot")
 def certbot() -> None:
     """Once the front runs, and the internet reaches it."""
+    if host.get_fact(acme.FirstUnprivilegedPort) <= tls.CHALLENGE_PORT:
+        raise PyinfraError(
+            f"{host.name} lets every account listen on port {tls.CHALLENGE_PORT}, and get "
+            "certificates for the service's names there. Set the sysctl "
+            f"net.ipv4.ip_unprivileged_port_start above {tls.CHALLENGE_PORT}: 1024 is the default."
+        )
+
     claim("certbot")
     packages.installed(
         name="Install certbot", packages=distribution().certbot.packages, owner="certbot"
@@ -31,7 +41,6 @@ def certbot() -> None:
     files.present(
         name="Write what installs its certificates",
         entries={
-            tls.WEBROOT: files.Directory(),
             f"{_DIRECTORY}/renewal-hooks/deploy": files.Directory(),
             _HOOK: files.File(program("certbot-deploy-hook.sh"), mode="755"),
             SCRIPT: files.File(program("certbot_certificate.py"), mode="755"),
@@ -42,11 +51,12 @@ def certbot() -> None:
 
 
 # The purge of the package takes /etc/letsencrypt along, with whatever it has.
-_REMOVE = """
+_REMOVE = f"""
 set -eu
 cd /etc/letsencrypt 2>/dev/null || exit 0
 conf=renewal/hubstead.conf
-if ! grep -qs '^cert = ' $conf || grep -q /var/lib/hubstead/acme $conf; then
+if ! grep -qs '^cert = ' $conf ||
+    grep -qE '^http01_port = {tls.CHALLENGE_PORT}$|{former.WEBROOT}' $conf; then
     # what it cannot read, and what a cut left, it does not delete
     certbot delete --quiet --non-interactive --cert-name hubstead 2>/dev/null || true
     rm -rf live/hubstead archive/hubstead $conf

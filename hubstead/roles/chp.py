@@ -64,9 +64,9 @@ def for_the_hub() -> hub.Configuration:
 def chp() -> None:
     settings = load(edge.EdgeSettings)
     is_front = settings.edge == "none"
-    key = "edge_https_port" if is_front else "proxy_port"
-    port = getattr(settings, key)
-    refuse_taken_ports("chp", {key: port})
+    keys = ["edge_https_port", "edge_http_port"] if is_front else ["proxy_port"]
+    ports = {key: getattr(settings, key) for key in keys}
+    refuse_taken_ports("chp", ports)
     directory = tls.public_directory() if is_front else tls.INTERNAL
     configuration, token_file = f"{_CONFIGURATION}/config.json", f"{_CONFIGURATION}/token"
     scripts = {f"{_SCRIPTS}/{name}": program(f"chp/{name}") for name in ("proxy.js", "routes.js")}
@@ -88,13 +88,16 @@ def chp() -> None:
             configuration: files.File(
                 json.dumps(
                     {
-                        "port": port,
+                        "port": ports[keys[0]],
                         "address": "127.0.0.1" if not is_front and edge.shares_host() else None,
                         "api_port": API_PORT,
                         "directory": directory,
                         "ciphers": _CIPHERS,
                         "edge": [network.split("/")[0] for network in edge.edge_networks()],
                         "headers": _SECURITY_HEADERS if is_front else {},
+                        "http_port": ports.get("edge_http_port"),
+                        "port_in_url": settings.port_in_url,
+                        "challenges": tls.challenges(),
                     },
                     indent=2,
                 )

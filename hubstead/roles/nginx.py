@@ -73,7 +73,7 @@ def _site(settings: edge.EdgeSettings, server: WebServer) -> dict[str, files.Ent
         names=edge.names(),
         port=settings.port_in_url,
         base_url=load(HubSettings).hub_base_url,
-        webroot=tls.WEBROOT,
+        challenges=tls.challenges(),
     )
     https = render(
         "nginx",
@@ -85,7 +85,6 @@ def _site(settings: edge.EdgeSettings, server: WebServer) -> dict[str, files.Ent
         resolvers=resolvers,
     )
     return {
-        tls.WEBROOT: files.Directory(),
         f"{server.directory}/{TLS}": files.File(https),
         site: files.File(text),
         link: files.Link(site),
@@ -171,7 +170,6 @@ def absent() -> None:
             server.available(SITE): None,
             **{f"{server.directory}/{file}": None for file in (TLS, SNIPPET, SHARED)},
             _drop_in(server).rsplit("/", 1)[0]: None,
-            tls.WEBROOT: None,
             f"{tls.INTERNAL}/hooks/nginx": None,
             f"{tls.PUBLIC}/hooks/nginx": None,
         },

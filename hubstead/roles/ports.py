@@ -16,7 +16,7 @@ from hubstead.roles.base import distribution, machine
 UNITS = {
     "traefik": "traefik.service",
     "chp": "configurable-http-proxy.service",
-    "redirect": "hubstead-redirect.service",
+    "redirect": "hubstead-redirect.service",  # of earlier versions (hubstead.roles.former)
     "jupyterhub": "jupyterhub.service",
 }
 

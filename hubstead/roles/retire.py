@@ -6,7 +6,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead.roles import apache, certbot, chp, nginx, redirect, resolver, traefik
+from hubstead.roles import apache, certbot, chp, former, nginx, traefik
 from hubstead.roles.application import application
 from hubstead.roles.base import machine
 from hubstead.roles.wanted import wanted
@@ -24,13 +24,15 @@ def retire() -> None:
     if "certbot" in gone:
         certbot.absent()
     if "resolver" in gone:
-        resolver.absent()
+        if "certbot" in wanted():
+            former.resolver_kept()
+        former.resolver_absent()
     if "nginx" in gone:
         nginx.absent()
     if "apache" in gone:
         apache.absent()
     if "redirect" in gone:
-        redirect.absent()
+        former.redirect_absent()
     if "chp" in gone:
         chp.absent()
     if "traefik" in gone:

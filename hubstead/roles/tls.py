@@ -6,11 +6,10 @@ to each other is verified with it, and with `tls` = internal it vouches for the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -25,7 +24,7 @@ from hubstead.operations import trust as certificates
 from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.render import render
-from hubstead.roles import edge
+from hubstead.roles import edge, former
 from hubstead.roles.base import address
 from hubstead.settings import Others, Settings, SettingsError, load
 from hubstead.texts import URL_CHARACTERS, is_email, is_url
@@ -38,9 +37,10 @@ GROUP = "hubstead-tls"
 INTERNAL, PUBLIC = "/etc/hubstead/tls", "/etc/hubstead/certificate"
 #: Roots of the other hosts' authorities
 TRUST = "/etc/hubstead/trust"
-#: Answers to the challenges of ACME servers (RFC 8555, 8.3), for what serves port 80
-WEBROOT = "/var/lib/hubstead/acme"
-#: What is asked of an ACME server, for the scripts that ask
+#: Where certbot answers the challenges of an ACME server (RFC 8555, 8.3), on loopback: a port that
+#: root alone can take, and that nobody has (IANA)
+CHALLENGE_PORT = 8
+#: What is asked of an ACME server, for the script that asks
 WANTED = f"{PUBLIC}/wanted.json"
 #: Says in one or two lines why an ACME server gave no certificate
 REASON = "/usr/local/lib/hubstead/acme-reason"
@@ -56,6 +56,9 @@ class TlsSettings(Settings):
 
     prefixes = ("tls_",)
     everywhere = ("tls",)
+    removed: ClassVar[dict[str, str]] = {
+        "tls_acme_lifetime": "certbot sees for itself how long a certificate is valid"
+    }
 
     tls: Literal["internal", "acme", "files"] = Field(
         "internal",
@@ -83,12 +86,6 @@ class TlsSettings(Settings):
     )
     tls_acme_key_type: Literal["ec256", "ec384", "rsa2048", "rsa4096"] = Field(
         "ec256", description="Kind of the key: an elliptic curve, or RSA."
-    )
-    tls_acme_lifetime: int = Field(
-        2160,
-        ge=1,
-        description="Hours for which that server's certificates are valid, 90 days by default. "
-        "Traefik plans the renewal with it, 30 days ahead of 90; certbot sees it for itself.",
     )
     tls_expiry_days: int = Field(
         14,
@@ -228,20 +225,10 @@ def _asked() -> list[Host]:
     return [of for of in asked if of is not cast(Host, ctx_host.get())]
 
 
-def way() -> str:
-    """What gets the certificate that people see: internal, files, certbot or traefik."""
-    settings, front = load(TlsSettings), load(edge.EdgeSettings)
-    if settings.tls != "acme":
-        return settings.tls
-    own = front.edge == "none" and front.proxy == "traefik"
-    return "traefik" if own else "certbot"
-
-
-def resolver() -> str:
-    """Traefik's name for the ACME server; another server, or kind of key, is another resolver."""
-    settings = load(TlsSettings)
-    asked = f"{settings.directory_url} {settings.tls_acme_key_type}"
-    return f"acme-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+def challenges() -> str | None:
+    """What the front passes an ACME server's challenges on to; None where there will be none."""
+    acme = load(TlsSettings).tls == "acme"
+    return f"http://127.0.0.1:{CHALLENGE_PORT}" if acme else None
 
 
 def _wanted() -> str:
@@ -251,9 +238,8 @@ def _wanted() -> str:
         "directory": settings.directory_url,
         "email": settings.tls_acme_email,
         "key_type": settings.tls_acme_key_type,
-        "resolver": resolver(),
         "http_port": load(edge.EdgeSettings).edge_http_port,
-        "https_port": load(edge.EdgeSettings).edge_https_port,
+        "challenge_port": CHALLENGE_PORT,
     }
     return json.dumps(wanted, indent=2) + "\n"
 
@@ -296,6 +282,7 @@ def tls() -> None:
     files.present(
         name="Write what issues the host's certificate",
         entries={
+            former.WEBROOT: None,
             INTERNAL: files.Directory(),
             f"{INTERNAL}/hooks": files.Directory(),
             f"{INTERNAL}/names": files.File("".join(f"{name}\n" for name in internal_names())),
@@ -304,7 +291,7 @@ def tls() -> None:
             pairs.INSTALL: files.File(program("install-certificate.sh"), mode="755"),
             pairs.TELL: files.File(program("certificate-hooks.sh"), mode="755"),
             internal_ca.SCRIPT: files.File(program("internal-certificate.sh"), mode="755"),
-            WAY: files.File(f"{way() if edge.is_front() else 'internal'}\n"),
+            WAY: files.File(f"{settings.tls if edge.is_front() else 'internal'}\n"),
             COMMAND: files.File(program("hubstead-certificate.sh"), mode="755"),
             **{path: files.File(render("tls", path)) for path in own_units},
         },

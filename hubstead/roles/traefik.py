@@ -13,7 +13,6 @@ from pyinfra.api.deploy import deploy
 
 from hubstead import hub, secrets
 from hubstead.operations import accounts, files, units
-from hubstead.operations.certificates import BUNDLE
 from hubstead.render import render
 from hubstead.roles import edge, tls
 from hubstead.roles.base import ROLES, claim
@@ -28,8 +27,6 @@ HUB_USER = "jupyterhub"
 #: What Traefik watches: our certificate and API, and the routes, which the Hub writes
 DYNAMIC = "/var/lib/traefik/dynamic"
 UNIT = "/etc/systemd/system/traefik.service"
-#: Its certificates by ACME
-STORE = "/var/lib/traefik/acme"
 #: Traefik reads the certificate again when the file that names it changes
 HOOK = f"#!/bin/sh\n# Written by Hubstead.\ntouch {DYNAMIC}/tls.toml\n"
 
@@ -88,8 +85,6 @@ def traefik() -> None:
         f"{DYNAMIC}/api.toml",
     )
     directory = tls.INTERNAL if settings.edge != "none" else tls.public_directory()
-    # its own client of the ACME server; hubstead.roles.resolver has the rest
-    acme = load(tls.TlsSettings) if tls.way() == "traefik" else None
 
     claim("traefik")
     accounts.system_user(
@@ -115,10 +110,6 @@ def traefik() -> None:
                     edge_networks=edge.edge_networks(),
                     api_port=API_PORT,
                     dynamic=DYNAMIC,
-                    acme=acme,
-                    resolver=tls.resolver(),
-                    store=STORE,
-                    key_type=acme and acme.tls_acme_key_type.upper(),
                 ),
                 mode="640",
                 group=USER,
@@ -131,23 +122,20 @@ def traefik() -> None:
                     "traefik",
                     certificate,
                     directory=directory,
-                    names=edge.names() if acme else [],
-                    resolver=tls.resolver(),
+                    challenges=tls.challenges() if settings.edge == "none" else None,
                 ),
                 mode="640",
                 group=USER,
             ),
             api: files.secret(render("traefik", api, user=_api_user()), mode="640", group=USER),
             f"{directory}/hooks/traefik": files.File(HOOK, mode="755"),
-            **({STORE: files.Directory(mode="700", user=USER, group=USER)} if acme else {}),
-            UNIT: files.File(render("traefik", UNIT, user=USER, store=STORE if acme else None)),
+            UNIT: files.File(render("traefik", UNIT, user=USER)),
         },
     )
     units.running(
         name="Run Traefik",
         unit="traefik.service",
-        # whom it trusts, as a client of ACME, it reads when it starts
-        inputs=[static, "/opt/hubstead/traefik/current", *([BUNDLE] if acme else [])],
+        inputs=[static, "/opt/hubstead/traefik/current"],
     )
 
 

@@ -51,14 +51,14 @@ for target in targets:
 """
 
 
-def _units() -> tuple[str, str]:
-    """What has to run for an answer of the host that faces the internet: over HTTPS, over HTTP."""
+def _unit() -> str:
+    """What has to run for an answer of the host that faces the internet."""
     settings = load(edge.EdgeSettings)
     return {
-        "traefik": ("traefik.service", "traefik.service"),
-        "chp": (chp.UNIT, "hubstead-redirect.service"),
-        "nginx": (distribution().nginx.unit, distribution().nginx.unit),
-        "apache": (distribution().apache.unit, distribution().apache.unit),
+        "traefik": "traefik.service",
+        "chp": chp.UNIT,
+        "nginx": distribution().nginx.unit,
+        "apache": distribution().apache.unit,
     }[settings.proxy if settings.edge == "none" else settings.edge]
 
 
@@ -178,7 +178,7 @@ def _front() -> None:
     hub = application() == "jupyterhub"
     page = f"{load(HubSettings).hub_base_url}hub/login" if hub else "/auth/login"
     behind = "jupyterhub" if hub else "hubstead-login"
-    https, http = _units()
+    unit = _unit()
     # whether people trust a certificate from elsewhere is not for this host to say
     internal = load(tls.TlsSettings).tls == "internal"
     trust = f"--cacert {tls.INTERNAL}/ca.pem" if internal else "--insecure"
@@ -190,7 +190,7 @@ def _front() -> None:
             {_CURL} --fail {trust} \\
                 --resolve {name}:{settings.edge_https_port}:127.0.0.1 \\
                 {url}{page} | grep -q 'name="password"'""",
-        mend=f"journalctl -u {https}; journalctl -u {behind} on {tier_host('hub').name}",
+        mend=f"journalctl -u {unit}; journalctl -u {behind} on {tier_host('hub').name}",
     )
     checks.passes(
         name="Ask for it over HTTP",
@@ -201,5 +201,5 @@ def _front() -> None:
                 http://{name}:{settings.edge_http_port}/)
             echo "$answer"
             [ "$answer" = "301 {url}/" ] || [ "$answer" = "308 {url}/" ]""",
-        mend=f"journalctl -u {http}",
+        mend=f"journalctl -u {unit}",
     )

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from hubstead.roles import tls
 from hubstead.roles.application import serves
 from hubstead.roles.edge import EdgeSettings
+from hubstead.roles.tls import TlsSettings
 from hubstead.settings import load
 from hubstead.topology import plays
 
@@ -24,16 +24,12 @@ def _proxies_by(proxy: str) -> bool:
     return serves("jupyterhub") and load(EdgeSettings).proxy == proxy
 
 
-def _redirects() -> bool:
-    return _proxies_by("chp") and load(EdgeSettings).edge == "none"
-
-
 def _faces_the_internet_by(edge: str) -> bool:
     return plays("edge") and load(EdgeSettings).edge == edge
 
 
-def _asks_an_acme_server_by(client: str) -> bool:
-    return plays("edge") and tls.way() == client
+def _asks_an_acme_server() -> bool:
+    return plays("edge") and load(TlsSettings).tls == "acme"
 
 
 #: Role to whether the host at hand has it, in the order of deploys/all.py
@@ -48,13 +44,11 @@ _ROLES: dict[str, Callable[[], bool]] = {
     "docker": partial(serves, "jupyterhub"),
     "traefik": partial(_proxies_by, "traefik"),
     "chp": partial(_proxies_by, "chp"),
-    "redirect": _redirects,
     "jupyterhub": partial(serves, "jupyterhub"),
     "jupyterlab": partial(serves, "jupyterlab"),
     "nginx": partial(_faces_the_internet_by, "nginx"),
     "apache": partial(_faces_the_internet_by, "apache"),
-    "resolver": partial(_asks_an_acme_server_by, "traefik"),
-    "certbot": partial(_asks_an_acme_server_by, "certbot"),
+    "certbot": _asks_an_acme_server,
     "expiry": _everywhere,
     "verify": _everywhere,
 }

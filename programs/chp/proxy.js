@@ -1,8 +1,9 @@
 // Written by Hubstead: configurable-http-proxy by its own API, for what its command cannot do: take
 // a renewed certificate without losing a connection, believe the edge alone about who the visitor
-// is, send security headers, wait for slow uploads.
+// is, send security headers, wait for slow uploads, lead from HTTP to HTTPS.
 "use strict";
 const fs = require("node:fs");
+const http = require("node:http");
 const release = require("node:module").createRequire("/opt/hubstead/chp/current/");
 const { ConfigurableProxy } = release("configurable-http-proxy");
 const winston = release("winston");
@@ -54,11 +55,32 @@ server.prependListener("request", (request, response) => {
   response.setHeaders(new Map(Object.entries(settings.headers)));
 });
 
+// Where this faces the internet; certbot answers challenges while it asks for a certificate
+const CHALLENGE = /^\/\.well-known\/acme-challenge\/[\w-]+$/;
+
+const redirect = http.createServer((request, response) => {
+  const path = request.url.replace(/^https?:\/\/[^/?]*/i, "");
+  const answer = (status, headers = {}) => response.writeHead(status, headers).end();
+  if (settings.challenges && CHALLENGE.test(path)) {
+    const asked = http.get(settings.challenges + path, (answered) => {
+      response.writeHead(answered.statusCode, { "content-type": "text/plain" });
+      answered.pipe(response);
+    });
+    asked.setTimeout(10_000, () => asked.destroy());
+    asked.on("error", () => (response.headersSent ? response.destroy() : answer(502)));
+    return;
+  }
+  const [, host] = /^([\w.-]+|\[[\da-f:.]+\])(:\d+)?$/i.exec(request.headers.host ?? "") ?? [];
+  if (!host || !/^(\/|\?|$)/.test(path)) return answer(400);
+  answer(308, { location: `https://${host}${settings.port_in_url}${path}` });
+});
+
 process.title = "configurable-http-proxy";
 process.on("SIGHUP", () => {
   server.setSecureContext(certificate());
   log.info("Read the certificate again");
 });
+if (settings.http_port) redirect.listen(settings.http_port);
 server.listen(settings.port, settings.address, () => {
   proxy.apiServer.listen(settings.api_port, "127.0.0.1", () => {
     log.info(`Listening on port ${settings.port}`);

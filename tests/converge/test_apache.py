@@ -105,17 +105,6 @@ def test_the_service_lives_beside_the_owners_site(host: Host) -> None:
     ]
 
 
-def test_port_80_answers_challenges_and_nothing_else(host: Host) -> None:
-    host.sudo(
-        "cd /var/lib/hubstead/acme && mkdir -p .well-known/acme-challenge"
-        " && echo answer >.well-known/acme-challenge/token && echo private >file"
-    )
-    url = f"http://{NAME}"
-    assert host.sudo(f"{CURL} {url}/.well-known/acme-challenge/token") == "answer\n"
-    assert host.sudo(f"{STATUS} {url}/file") == f"301 https://{NAME}/file\n"
-    host.sudo("rm -r /var/lib/hubstead/acme/.well-known /var/lib/hubstead/acme/file")
-
-
 def test_names_of_nobody_stay_with_the_owner(host: Host) -> None:
     """Their site is the default one on port 80; on 443 they have none."""
     assert host.sudo(f"{CURL} http://192.0.2.1/") == "Fine goods\n"

@@ -31,19 +31,18 @@ pytestmark = pytest.mark.slow
 INVENTORY = PROJECT / "tests/inventories/acme.py"
 NAME = "issued.example.org"
 NAMES = [NAME, "www.issued.example.org"]
-#: test_fronts.py has Apache as well, under the whole service
 FRONTS: dict[str, dict[str, Any]] = {
     "traefik": {},
     "nginx": {"edge": "nginx"},
+    "apache": {"edge": "apache"},
     "chp": {"proxy": "chp"},
 }
 CHECK = "hubstead-certificate-check.service"
-#: Who gets the certificate: what is left of one that another took over from
-LEFTOVERS = "ls -d /etc/letsencrypt /var/lib/letsencrypt /var/lib/traefik/acme 2>/dev/null || true"
+LEFTOVERS = "ls -d /etc/letsencrypt /var/lib/letsencrypt 2>/dev/null || true"
+CHALLENGE = "/.well-known/acme-challenge/token"
 
-
-#: Two of the fronts stand for the clients of ACME, Traefik itself and certbot
-CLIENTS = pytest.mark.parametrize("front", ["traefik", "nginx"], indirect=True)
+#: What certbot does by itself is the same behind each front
+FIRST = pytest.mark.parametrize("front", ["traefik"], indirect=True)
 LAST = pytest.mark.parametrize("front", ["chp"], indirect=True)
 SHORT_ALARM = f"""
 mkdir -p /etc/systemd/system/{CHECK}.d
@@ -53,6 +52,32 @@ ExecStart=
 ExecStart=/usr/local/lib/hubstead/certificate-check {590 / 86400}
 END
 systemctl daemon-reload
+"""
+#: Answers as certbot does; whoever may not listen there fails
+ANSWER = """
+cd "$(mktemp -d)"
+mkdir -p .well-known/acme-challenge
+echo proof >.well-known/acme-challenge/token
+exec python3 -m http.server --bind 127.0.0.1 8
+"""
+#: Traefik's certificate and what it kept of it, as it lay on a host when Traefik was the client
+TRAEFIKS_OWN = """
+import base64, hashlib, json, pathlib
+public = pathlib.Path("/etc/hubstead/certificate")
+wanted = json.loads((public / "wanted.json").read_text())
+asked = f"{wanted['directory']} {wanted['key_type']}".encode()
+resolver = f"acme-{hashlib.sha256(asked).hexdigest()[:8]}"
+certificate = base64.b64encode((public / "fullchain.pem").read_bytes()).decode()
+store = pathlib.Path("/var/lib/traefik/acme")
+store.mkdir()
+stored = {resolver: {"Account": {}, "Certificates": [{"certificate": certificate}]}}
+(store / "acme.json").write_text(json.dumps(stored))
+"""
+#: The same certificate under the options with which fronts that certbot served had it
+WEBROOT = r"""
+sed -i -e '/^http01/d' -e 's/^authenticator = .*/authenticator = webroot/' \
+    -e '$a webroot_path = /var/lib/hubstead/acme,' /etc/letsencrypt/renewal/hubstead.conf
+mkdir /var/lib/hubstead/acme
 """
 #: certbot 4 renews in the last half of so short a life
 FREQUENT_TIMER = """
@@ -164,11 +189,6 @@ class Front:
         arguments = [word for pair in words for word in ("--data", pair)]
         return pyinfra(INVENTORY, *arguments, "tests/deploys/front.py")
 
-    @property
-    def client(self) -> str:
-        """The role that gets the certificate."""
-        return "resolver" if self.kind == "traefik" else "certbot"
-
     def alarm(self) -> str:
         """How the look for certificates ends."""
         self.sudo(f"systemctl start {CHECK} || true")
@@ -251,16 +271,19 @@ def test_a_forced_renewal_is_served_within_a_minute(front: Front) -> None:
     front.check_verifies(front.acme.root())
 
 
-@CLIENTS
-def test_hooks_run_alike_whoever_got_the_certificate(front: Front) -> None:
+@FIRST
+def test_hooks_run_alike_whoever_renewed_the_certificate(front: Front) -> None:
     """certbot's timer, a unit in a sandbox, a person; the certificate is the new one each time."""
-    ways = {"/etc/hubstead/certificate": ["LANG=de_DE.UTF-8 hubstead-certificate renew"]}
-    if front.client == "certbot":
-        again = "certbot renew -q --cert-name hubstead --force-renewal --no-random-sleep-on-renew"
-        ways["/etc/hubstead/certificate"].append(f"cd /tmp; umask 077; {again}")
-    ways["/etc/hubstead/tls"] = [
-        "rm /etc/hubstead/tls/issued-for; systemctl start hubstead-certificate"
-    ]
+    again = "certbot renew -q --cert-name hubstead --force-renewal --no-random-sleep-on-renew"
+    ways = {
+        "/etc/hubstead/certificate": [
+            "LANG=de_DE.UTF-8 hubstead-certificate renew",
+            f"cd /tmp; umask 077; {again}",
+        ],
+        "/etc/hubstead/tls": [
+            "rm /etc/hubstead/tls/issued-for; systemctl start hubstead-certificate"
+        ],
+    }
     told = []
     for directory, renewals in ways.items():
         front.sudo(f"directory={directory}{HOOK}")
@@ -274,7 +297,7 @@ def test_hooks_run_alike_whoever_got_the_certificate(front: Front) -> None:
     assert all(around == told[0] for around in told), told
 
 
-@CLIENTS
+@FIRST
 def test_a_hook_that_fails_stops_nothing(front: Front) -> None:
     hook, failure = "/etc/hubstead/certificate/hooks/0-mail", "echo no such mailbox; exit 3"
     front.sudo(f"printf '#!/bin/sh\\n{failure}\\n' >{hook}; chmod +x {hook}")
@@ -293,7 +316,48 @@ def test_a_hook_that_fails_stops_nothing(front: Front) -> None:
     front.sudo(f"rm {hook}")
 
 
-@CLIENTS
+def test_challenges_pass_to_root_alone(front: Front) -> None:
+    """The whole time: whoever listened there could have certificates for the service's names."""
+    curl = "curl -s --noproxy '*' -w ' %{http_code}'"
+    ask = f"{curl} http://{NAME}{CHALLENGE}"
+    assert front.sudo(ask).split()[-1] in ("404", "502", "503")
+    refused = front.sudo(f"sudo -u nobody sh -c {shlex.quote(ANSWER)}", check=False)
+    assert "Permission denied" in refused
+    front.sudo(f"systemd-run -q --unit=answer --collect sh -euc {shlex.quote(ANSWER)}")
+    front.sudo("until ss -Hltn sport = :8 | grep -q .; do sleep 0.1; done")
+    try:
+        assert front.sudo(ask).split() == ["proof", "200"]
+        other = f"{curl} -o /dev/null http://{NAME}/.well-known/acme-challeng"
+        assert front.sudo(other).split()[-1] in ("301", "308")
+    finally:
+        front.sudo("systemctl stop answer")
+    assert " ERR " not in front.sudo("journalctl -u traefik -o cat")
+
+
+@FIRST
+def test_a_certificate_that_was_had_in_another_way_is_kept(front: Front) -> None:
+    serial = front.serial()
+    front.sudo(WEBROOT)
+    carried = front.deploy()
+    assert carried.status == 0, carried.end
+    assert front.serial() == serial
+    front.sudo(
+        f"python3 -c {shlex.quote(TRAEFIKS_OWN)}; cd /etc/letsencrypt;"
+        " rm -r accounts archive live renewal;"
+        " mv /var/lib/hubstead/roles/certbot /var/lib/hubstead/roles/resolver"
+    )
+    carried = front.deploy()
+    assert carried.status == 0, carried.end
+    assert front.serial() == serial
+    assert front.deploy().changed == []
+    assert (
+        front.sudo("ls -d /var/lib/hubstead/acme /var/lib/traefik/acme 2>/dev/null || true") == ""
+    )
+    front.sudo("hubstead-certificate renew")
+    eventually("a new certificate", lambda: front.serial() not in (0, serial), 60)
+
+
+@FIRST
 def test_another_name_is_another_certificate_once(front: Front, names_of: Any) -> None:
     more = [*NAMES, f"hub.{NAME}"]
     added = front.deploy(more)
@@ -306,7 +370,7 @@ def test_another_name_is_another_certificate_once(front: Front, names_of: Any) -
     assert front.serial() != serial
 
 
-@CLIENTS
+@FIRST
 def test_a_refusal_says_which_name_and_leaves_the_old_certificate(front: Front) -> None:
     serial = front.serial()
     failed = front.deploy([NAME, "nowhere.example.org", "acme.example.net"])
@@ -325,24 +389,22 @@ def test_a_refusal_says_which_name_and_leaves_the_old_certificate(front: Front) 
     assert f"{own} shows a certificate that this host does not trust" in failed.output
     assert "`base_ca_certificates`" in failed.output
     assert front.serial() == serial
+    assert front.deploy().status == 0
 
 
-@CLIENTS
+@FIRST
 def test_renewal_heals_once_the_server_is_back(front: Front) -> None:
     """Certificates are valid for ten minutes here, and the alarm begins 10 s after their issue."""
-    hour = front.deploy(tls_acme_lifetime=1)
-    assert hour.status == 0, hour.end
     front.acme.configure(validity=600)
     front.sudo("hubstead-certificate renew")
     serial = front.serial()
     front.sudo(SHORT_ALARM)
-    if front.client == "certbot":
-        front.sudo(FREQUENT_TIMER)
+    front.sudo(FREQUENT_TIMER)
     front.acme.stop()
     try:
         eventually("the alarm", lambda: "exit-code" in front.alarm(), 60)
         assert "ends in 0.0 days: its renewal does not work" in front.warnings()
-        failed = front.deploy([*NAMES, f"hub.{NAME}"], tls_acme_lifetime=1)
+        failed = front.deploy([*NAMES, f"hub.{NAME}"])
         assert f"{front.acme.directory} cannot be reached from this host" in failed.output
         assert front.serial() == serial
     finally:

@@ -9,8 +9,6 @@ from hubstead.roles.expiry import expiry
 from hubstead.roles.nginx import nginx
 from hubstead.roles.node import node
 from hubstead.roles.python import python
-from hubstead.roles.redirect import redirect
-from hubstead.roles.resolver import resolver
 from hubstead.roles.retire import retire
 from hubstead.roles.tls import tls, tls_settled, trust
 from hubstead.roles.traefik import traefik
@@ -30,14 +28,10 @@ if wants("traefik"):
 if wants("chp"):
     node()
     chp()
-if wants("redirect"):
-    redirect()
 if wants("nginx"):
     nginx()
 if wants("apache"):
     apache()
-if wants("resolver"):
-    resolver()
 if wants("certbot"):
     certbot()
 tls_settled()

@@ -89,7 +89,7 @@ def test_a_certificate_with_another_key_is_refused(host: Machine) -> None:
     [
         ("internal", 0, ""),
         ("files", 1, "run pyinfra again"),
-        ("certbot", 0, "certbot: renew\n"),
+        ("acme", 0, "certbot: renew\n"),
     ],
 )
 def test_a_renewal_goes_the_way_of_the_settings(

@@ -15,32 +15,28 @@ FIREWALL = NETWORK | {
     "CapabilityBoundingSet", "PrivateTmp", "ProcSubset", "ProtectKernelModules",
     "ProtectKernelTunables", "ReadWritePaths", "SystemCallFilter",
 }  # fmt: skip
-CERTIFICATE = {"CapabilityBoundingSet", "ReadWritePaths", "SystemCallFilter"}
 #: What each unit lifts of the common part
 LIFTED = {
     "configurable-http-proxy": LOW_PORTS | NETWORK | {"MemoryDenyWriteExecute"},
-    "hubstead-certificate": CERTIFICATE,
+    "hubstead-certificate": {"CapabilityBoundingSet", "ReadWritePaths", "SystemCallFilter"},
     "hubstead-certificate-check": NETWORK | {"CapabilityBoundingSet", "ReadWritePaths", "UMask"},
     "hubstead-firewall": FIREWALL,
     "hubstead-firewall-docker": FIREWALL,
     "hubstead-login": NETWORK,
     "hubstead-login-relay": set(),
-    "hubstead-redirect": LOW_PORTS | NETWORK,
-    "hubstead-traefik-certificate": CERTIFICATE,
     "hubstead-users-image": NETWORK | {"ProtectHome", "ReadWritePaths"},
     "jupyterhub": NETWORK | {"MemoryDenyWriteExecute", "ReadWritePaths", "UMask"},
     "jupyterlab": NETWORK | {
         "InaccessiblePaths", "MemoryDenyWriteExecute", "ProcSubset", "ReadWritePaths",
         "SystemCallErrorNumber", "SystemCallFilter",
     },
-    "traefik": LOW_PORTS | NETWORK | {"ReadWritePaths"},
+    "traefik": LOW_PORTS | NETWORK,
 }  # fmt: skip
 #: The owner's own programs run here, which do what root does on their host
 UNCONFINED = {"hubstead-certificate-hooks"}
 SYSTEMS: list[dict[str, Any]] = [
     {},
     {"proxy": "chp"},
-    {"tls": "acme", "hub_names": ["hub.example.org"], "tls_acme_email": "a@example.org"},
     {"application": "jupyterlab", "edge": "nginx"},
 ]
 

@@ -136,7 +136,7 @@ def test_another_one_of_the_owners_is_not(
         ("traefik", NGINX, 8000, "proxy_port"),
         ("chp", CHP, 443, "edge_https_port"),
         ("chp", CHP | NGINX, 8000, "proxy_port"),
-        ("redirect", CHP, 80, "edge_http_port"),
+        ("chp", CHP, 80, "edge_http_port"),
         ("jupyterhub", {}, 8081, "hub_api_port"),
         ("jupyterlab", LAB, 8000, "proxy_port"),
     ],
@@ -166,7 +166,8 @@ def test_a_port_that_ours_needs_alone_is_refused(
 def test_a_unit_called_like_ours_is_not_ours_on_a_bare_host(plan: Plan, name: str) -> None:
     data = CHP if name in ("chp", "redirect") else {}
     port = {"redirect": 80, "jupyterhub": 8081}.get(name, 443)
-    refuses(plan, name, host(bare=True, **{name: (port,)}), data)
+    role = {"redirect": "chp"}.get(name, name)
+    refuses(plan, role, host(bare=True, **{name: (port,)}), data)
 
 
 @pytest.mark.parametrize("came", [{}, CAME])

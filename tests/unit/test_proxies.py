@@ -1,12 +1,10 @@
-"""configurable-http-proxy and its redirect: which of their parts a host gets, and loses."""
+"""configurable-http-proxy: which of its parts a host gets, and loses."""
 
 from __future__ import annotations
 
 import base64
 import json
 from typing import Any
-
-import pytest
 
 from tests.unit.plans import DEBIAN_13, Plan, Run
 
@@ -24,12 +22,12 @@ def roles(run: Run) -> set[str]:
     return {name.rpartition(" | ")[0] for name in run.names}
 
 
-def test_chp_is_the_front_with_a_redirect(plan: Plan) -> None:
+def test_chp_is_the_front(plan: Plan) -> None:
     run = plan(data=CHP)
-    assert roles(run) >= {"chp", "redirect"} and "traefik" not in roles(run)
+    assert "chp" in roles(run) and "traefik" not in roles(run)
     run.execute()
     told = configuration(run)
-    assert (told["port"], told["address"], told["edge"]) == (443, None, [])
+    assert (told["port"], told["http_port"], told["address"], told["edge"]) == (443, 80, None, [])
     assert "Strict-Transport-Security" in told["headers"]
 
 
@@ -37,10 +35,9 @@ def test_behind_an_edge_it_listens_there_and_believes_the_edge(plan: Plan) -> No
     run = plan("chp", data=CHP | {"edge": "nginx"})
     run.execute()
     told = configuration(run)
-    assert (told["port"], told["address"]) == (8000, "127.0.0.1")
+    assert (told["port"], told["http_port"], told["address"]) == (8000, None, "127.0.0.1")
     assert told["edge"] == ["127.0.0.1", "::1"]
     assert told["headers"] == {}
-    assert "redirect" not in roles(plan(data=CHP | {"edge": "nginx"}))
 
 
 def test_a_switch_removes_the_other_first(plan: Plan) -> None:
@@ -54,15 +51,13 @@ def test_a_switch_removes_the_other_first(plan: Plan) -> None:
     assert not [name for name in back.names if name.startswith("traefik")]
 
 
-def test_a_lighttpd_of_someone_else_keeps_its_unit(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mask = "redirect | Mask the unit of lighttpd's package"
-    assert mask in plan("redirect", data=CHP).names
+def test_a_lighttpd_of_someone_else_stays(plan: Plan) -> None:
+    remove = "retire | redirect | Remove what the package leaves behind"
+    led = DEBIAN_13 | {"bare": False, "roles": ["chp", "redirect"]}
     theirs = {"dpkg-query -W": "ii |lighttpd"}
-    assert mask not in plan("redirect", data=CHP, responses=theirs).names
+    assert remove not in plan(machine=led, data=CHP, responses=theirs).names
     noted = theirs | {"/var/lib/hubstead/packages/redirect": "/var/lib/hubstead/packages/redirect"}
-    assert mask in plan("redirect", data=CHP, responses=noted).names
+    assert remove in plan(machine=led, data=CHP, responses=noted).names
 
 
 def test_npm_asks_the_registry_of_the_settings(plan: Plan) -> None:

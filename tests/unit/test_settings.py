@@ -42,6 +42,14 @@ def test_a_typo_is_answered_with_the_name(typo: str, meant: str) -> None:
     assert check({typo: 1}) == [f"`{typo}` is not a setting: did you mean `{meant}`?"]
 
 
+def test_a_removed_key_is_answered_with_what_became_of_it() -> None:
+    (mistake,) = check({"tls_acme_lifetime": 1440})
+    assert mistake == (
+        "`tls_acme_lifetime` is no setting any more: certbot sees for itself how long a "
+        "certificate is valid. Remove it"
+    )
+
+
 def test_the_value_of_an_unknown_key_is_not_shown() -> None:
     (mistake,) = check({"hub_database_password": "hunter2"})
     assert "hunter2" not in mistake

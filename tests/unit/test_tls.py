@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -182,15 +182,34 @@ def test_acme_is_for_names_of_the_internet(plan: Plan, name: str) -> None:
         plan("tls", data={"tls": "acme", "hub_names": [name]})
 
 
-@pytest.mark.parametrize(
-    ("data", "role"),
-    [({}, "resolver"), ({"edge": "nginx"}, "certbot"), ({"proxy": "chp"}, "certbot")],
-)
-def test_the_front_decides_who_asks(plan: Plan, data: dict[str, Any], role: str) -> None:
-    run = plan("all", data={"tls": "acme", "hub_names": ["hub.example.org"], **data})
+FRONTS: list[dict[str, Any]] = [{}, {"proxy": "chp"}, {"edge": "nginx"}, {"edge": "apache"}]
+ACME = {"tls": "acme", "hub_names": ["hub.example.org", "www.example.org"]}
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_certbot_asks_behind_every_front(plan: Plan, front: dict[str, Any]) -> None:
+    run = plan("all", data=ACME | front)
     asked = [name for name in run.names if name.endswith("| Get the certificate")]
-    assert asked == [f"{role} | Get the certificate"]
+    assert asked == ["certbot | Get the certificate"]
     assert run.names.index(asked[0]) > run.names.index("jupyterhub | Run JupyterHub")
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_challenges_pass_where_there_are_some(plan: Plan, front: dict[str, Any]) -> None:
+    role = front.get("edge") or front.get("proxy") or "traefik"
+    for data, passes in ((ACME, True), ({}, False)):
+        run = plan(role, data=data | front)
+        run.sent.commands.clear()
+        run.sent.inputs.clear()
+        run.execute()
+        text = "\n".join(run.files.values())
+        assert bool(re.search(r"http://127\.0\.0\.1:8\b", text)) == passes
+
+
+def test_a_port_that_every_account_can_take_is_refused(plan: Plan) -> None:
+    opened = {"ip_unprivileged_port_start": "0"}
+    with pytest.raises(PyinfraError, match="lets every account listen on port 8"):
+        plan("certbot", data=ACME, responses=opened)
 
 
 def test_it_goes_when_the_settings_do_not_want_it(plan: Plan) -> None:
@@ -200,17 +219,13 @@ def test_it_goes_when_the_settings_do_not_want_it(plan: Plan) -> None:
     assert "settled | Remove the certificate from elsewhere" in names
 
 
-def test_traefik_orders_for_exactly_the_names(plan: Plan) -> None:
-    names = ["hub.example.org", "www.example.org"]
-    data = {"tls": "acme", "hub_names": names, "tls_acme_email": "a@example.org"}
-    run = plan("traefik", data=data)
-    run.execute()
-    sent = "\n".join(base64.b64decode(t).decode(errors="ignore") for t in run.sent.inputs if t)
-    assert 'main = "hub.example.org"\nsans = ["www.example.org"]' in sent
-    assert 'caServer = "https://acme-v02.api.letsencrypt.org/directory"' in sent
-    assert 'keyType = "EC256"' in sent and 'email = "a@example.org"' in sent
-    # as the default one, the present certificate would keep Traefik from ordering
-    assert "defaultCertificate" not in sent and "[[tls.certificates]]" in sent
+def test_what_traefik_had_goes_and_its_certificate_stays(plan: Plan) -> None:
+    deployed = DEBIAN_13 | {"roles": ["resolver", "traefik"], "bare": False}
+    kept = "retire | resolver | Give certbot the certificate that Traefik got"
+    names = plan(machine=deployed, data=ACME).names
+    gone = names.index("retire | resolver | Remove Traefik's certificates")
+    assert names.index(kept) < gone < names.index("traefik | Run Traefik")
+    assert kept not in plan(machine=deployed).names
 
 
 def test_the_state_of_a_pair() -> None:

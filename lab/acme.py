@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import ssl
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPSConnection
 from ipaddress import ip_address
@@ -16,11 +17,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from lab.inventory import Spec
 from lab.state import LabError, Record, write
 
 if TYPE_CHECKING:
     from lab.api import Lab
 
+#: One a checkout
+HELPER = Spec("acme.example.net", helper="acme")
 FILES = Path(__file__).with_name("files") / "acme"
 ETC = "etc/lab-acme"
 INSTALL = """\
@@ -33,23 +37,48 @@ sudo systemctl --quiet enable --now lab-acme.service lab-acme-front.socket
 """
 
 
+def note(host: Record, asks: bool) -> None:
+    """Note down, as long as a host is there, whether it asks the helper for certificates."""
+    if asks:
+        _mark(host).touch()
+    else:
+        _mark(host).unlink(missing_ok=True)
+
+
+def idle(hosts: Iterable[Record]) -> list[Record]:
+    """The helper among a checkout's hosts, when none of them asks it any more."""
+    hosts = list(hosts)
+    wanted = any(_mark(host).exists() for host in hosts)
+    return [] if wanted else [host for host in hosts if host.helper]
+
+
+def _mark(host: Record) -> Path:
+    return host.directory / "asks-acme"
+
+
 class Pebble:
-    """The ACME server on a helper host of the lab.
+    """The ACME server that the lab plays, on a helper host, while hosts are up that ask one.
 
     Accounts and the issuing root last until Pebble restarts: `stop`, `start` and `limit` keep
     them; `configure` and a reboot of the host do not.
     """
 
-    def __init__(self, lab: Lab, name: str) -> None:
+    def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._host = lab.host(name)
-        if self._host.helper != "acme":
-            raise LabError(f'{name} is not an ACME server: it has no lab_helper = "acme".')
+        helpers = [host for host in lab.hosts() if host.helper]
+        if not helpers:
+            raise LabError('No ACME server is up: no host that is up has `tls` = "acme".')
+        self._host = helpers[0]
+
+    @property
+    def name(self) -> str:
+        """The helper's name."""
+        return self._host.name
 
     @property
     def directory(self) -> str:
         """The URL that an ACME client is given."""
-        return f"https://{self._host.name}:14000/dir"
+        return self._host.acme
 
     @property
     def authority(self) -> Path:
@@ -105,7 +134,7 @@ def install(lab: Lab, host: Record) -> str:
     if done.returncode != 0:
         tail = "\n".join(done.stderr.splitlines()[-8:])
         raise LabError(f"{host.name} cannot run Pebble. Try again with the same command:\n{tail}")
-    return Pebble(lab, host.name).directory
+    return host.acme
 
 
 def _certify(host: Record) -> None:

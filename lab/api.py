@@ -31,8 +31,12 @@ class Lab:
         self._started = time.monotonic()
         self._progress = progress or self._print
 
-    def up(self, path: str | Path, snapshot: Snapshot | None = None) -> list[Record]:
+    def up(
+        self, path: str | Path, snapshot: Snapshot | None = None, *, with_acme: bool = False
+    ) -> list[Record]:
         """Boot the hosts that an inventory names; those already up stay as they are.
+
+        The lab's ACME server comes with hosts that ask one, or are to be able to (`with_acme`).
 
         With a snapshot, all of them are as it has them. Raises LabError where one of its hosts
         cannot have the same address again, and there are several.
@@ -59,11 +63,16 @@ class Lab:
             if snapshot:
                 self._place(snapshot, wanted)
             wanted = [self._make(record) for record in wanted]
-            stopped = [record for record in wanted if not container.is_running(record)]
+            asking = {spec.name for spec in specs if spec.acme or with_acme}
+            for record in wanted:
+                acme.note(record, record.name in asking)
+            helpers = [self._make(self._acme_helper())] if asking else []
+            both = [*wanted, *helpers]
+            stopped = [record for record in both if not container.is_running(record)]
             self._refresh()
             self._boot(stopped)
-        self._wait(wanted)
-        self._start_helpers(wanted)
+        self._wait(both)
+        self._start_helpers(helpers)
         return wanted
 
     def down(self, path: str | Path | None = None, *, keep_snapshots: bool = False) -> None:
@@ -81,6 +90,8 @@ class Lab:
                 if not own and not file.is_file():
                     raise LabError(f"There is no inventory {file}, and no host of it is up.")
             for record in own:
+                self._remove(record)
+            for record in acme.idle(self.hosts()):
                 self._remove(record)
             self._refresh()
             self._leave(keep_snapshots)
@@ -316,6 +327,11 @@ class Lab:
                 )
             )
         return new
+
+    def _acme_helper(self) -> Record:
+        """This checkout's ACME server, new or as it is; a module stands for its inventory."""
+        known = [record for record in self.hosts() if record.helper]
+        return known[0] if known else self._records([acme.HELPER], Path(acme.__file__))[0]
 
     def _rename(self, record: Record, names: tuple[str, ...]) -> Record:
         """The host with the further names that its inventory has now."""

@@ -63,11 +63,11 @@ def check_known(spec: Spec, record: Record, inventory: Path) -> None:
             f"{spec.name} is already up for {record.inventory}. Remove that first: "
             f"python -m lab down {record.inventory}"
         )
-    fixed = ("os", "memory", "addresses", "helper")
+    fixed = ("os", "memory", "addresses")
     if any(getattr(spec, field) != getattr(record, field) for field in fixed):
         raise LabError(
-            f"{spec.name} is already up with other settings (lab_os, lab_memory, lab_addresses, "
-            f"lab_helper). Remove it first: python -m lab down {record.inventory}"
+            f"{spec.name} is already up with other settings (lab_os, lab_memory, lab_addresses). "
+            f"Remove it first: python -m lab down {record.inventory}"
         )
 
 

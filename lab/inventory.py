@@ -13,14 +13,18 @@ from lab.image import SUITES
 from lab.network import RANGE
 from lab.state import LabError
 
-HELPERS = ("acme",)
+#: What the lab reads of a host beside its own keys: whether it asks Let's Encrypt, for which names
+CERTIFIED = ("tls", "tls_acme_directory", "tls_acme_staging", "hub_names")
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What the inventory asks of one host; memory is in MiB."""
+    """What the inventory asks of one host; memory is in MiB.
+
+    `acme`: it asks Let's Encrypt for its certificate, or rather the server that the lab plays.
+    """
 
     name: str
     os: str = "trixie"
@@ -28,6 +32,7 @@ class Spec:
     addresses: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     helper: str | None = None
+    acme: bool = False
 
 
 def read(inventory: Path, project: Path) -> list[Spec]:
@@ -52,7 +57,7 @@ def read(inventory: Path, project: Path) -> list[Spec]:
 
 
 def parse(name: str, data: dict[str, Any]) -> Spec:
-    """One host's name and its lab_… data, checked."""
+    """One host's name and its data, the lab_… keys checked."""
     if name.startswith("@"):
         raise LabError(
             f"{name} is not a host that the lab can boot: it boots hosts that are reached by SSH, "
@@ -74,10 +79,15 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
         isinstance(text, str) and NAME.fullmatch(text) for text in names
     ):
         raise LabError(f"lab_names of {name} is {names!r}; it is a list of lower-case host names.")
-    helper = data.get("lab_helper")
-    if helper not in (None, *HELPERS):
-        raise LabError(f"lab_helper of {name} is {helper!r}; it can be {' or '.join(HELPERS)}.")
-    return Spec(name, os, memory, addresses, tuple(names), helper)
+    own_server = data.get("tls_acme_directory") or data.get("tls_acme_staging")
+    asks = data.get("tls") == "acme" and not own_server
+    # a server that certifies the service's names must find the host by them; whether they are
+    # names at all is the deploy's to say
+    service = data.get("hub_names") if asks else None
+    if isinstance(service, list | tuple):
+        names = [*names, *(text for text in map(str, service) if NAME.fullmatch(text))]
+    others = tuple(dict.fromkeys(text for text in names if text != name))
+    return Spec(name, os, memory, addresses, others, acme=asks)
 
 
 def check_address(name: str, text: Any) -> str:
@@ -95,17 +105,25 @@ def check_address(name: str, text: Any) -> str:
 
 
 def main(inventory: str) -> None:
-    """Print {host: {lab_…: value}} as JSON."""
+    """Print {host: {key: value}} as JSON; only the front has the service's names."""
     from pyinfra.api.state import State
     from pyinfra.context import ctx_state
     from pyinfra_cli.inventory import make_inventory
 
     ctx_state.set(State())
-    hosts = {}
-    for host in make_inventory(inventory, cwd=str(Path.cwd())):
+    hosts = list(make_inventory(inventory, cwd=str(Path.cwd())))
+    fronts = [host for host in hosts if "edge" in host.groups]
+    fronts = fronts or [host for host in hosts if "hub" in host.groups]
+    found = {}
+    for host in hosts:
         data = host.data.dict()
-        hosts[host.name] = {key: value for key, value in data.items() if key.startswith("lab_")}
-    print(json.dumps(hosts))
+        found[host.name] = {
+            key: value
+            for key, value in data.items()
+            if key.startswith("lab_")
+            or (key in CERTIFIED and (host in fronts or key != "hub_names"))
+        }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

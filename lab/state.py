@@ -73,6 +73,11 @@ class Record:
         return self.directory / f"{self.name}.pem"
 
     @property
+    def acme(self) -> str:
+        """The URL of a helper's directory, which ACME clients are given (RFC 8555, 7.1.1)."""
+        return f"https://{self.name}:14000/dir"
+
+    @property
     def console(self) -> Path:
         return self.directory / "console.log"
 
@@ -190,9 +195,11 @@ def known_hosts(keys: dict[Record, str]) -> str:
     )
 
 
-def group_data(directory: Path, certificates: list[Path], archives: dict[str, str]) -> str:
+def group_data(
+    directory: Path, certificates: list[Path], archives: dict[str, str], acme: str | None
+) -> str:
     """What a deploy cannot know of a lab, as pyinfra group data."""
-    return f'''\
+    data = f'''\
 """Written by the lab: what a deploy to its hosts needs beside the inventory."""
 
 ssh_config_file = {str(directory / "ssh_config")!r}
@@ -200,6 +207,7 @@ ssh_strict_host_key_checking = "yes"
 base_ca_certificates = {[str(path) for path in certificates]!r}
 docker_base_archives = {archives!r}
 '''
+    return data + (f"tls_acme_directory = {acme!r}\n" if acme else "")
 
 
 def authorities(hosts: Iterable[Record]) -> list[Path]:
@@ -213,10 +221,11 @@ def describe(directory: Path, keys: dict[Record, str], archives: dict[str, str])
     (directory / "group_data").mkdir(exist_ok=True)
     addresses = {host.name: host.address for host in keys}
     certificates = authorities(keys)
+    acme = next((host.acme for host in keys if host.helper), None)
     write(directory / "ssh_config", ssh_config(keys, directory))
     write(directory / "known_hosts", known_hosts(keys))
     write(directory / "hosts.json", json.dumps(addresses, indent=2) + "\n")
-    write(directory / "group_data/all.py", group_data(directory, certificates, archives))
+    write(directory / "group_data/all.py", group_data(directory, certificates, archives, acme))
 
 
 def hosts_file(current: str, own: Record, others: Iterable[Record]) -> str:

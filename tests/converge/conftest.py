@@ -6,9 +6,7 @@ import pytest
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.support import PROJECT, down
-
-HELPER = PROJECT / "tests/inventories/acme_helper.py"
+from tests.support import down
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +18,6 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def acme() -> Iterator[Pebble]:
-    """The lab's ACME server. What is deployed after this is up trusts its API."""
-    lab = Lab()
-    lab.up(HELPER)
-    yield Pebble(lab, "acme.example.net")
-    down(lab, HELPER)
+def acme(lab: Lab) -> Pebble:
+    """The ACME server that the lab plays for an INVENTORY with `tls` = "acme"."""
+    return Pebble(lab)

@@ -182,10 +182,9 @@ class Front:
 
     def deploy(self, names: list[str] = NAMES, **data: Any) -> Run:
         settings = {
-            "tls": "acme", "tls_acme_directory": self.acme.directory,
             "hub_names": json.dumps(names), **FRONTS[self.kind], **data,
         }  # fmt: skip
-        words = [f"{key}={value}" for key, value in settings.items() if value is not None]
+        words = [f"{key}={value}" for key, value in settings.items()]
         arguments = [word for pair in words for word in ("--data", pair)]
         return pyinfra(INVENTORY, *arguments, "tests/deploys/front.py")
 
@@ -373,11 +372,11 @@ def test_another_name_is_another_certificate_once(front: Front, names_of: Any) -
 @FIRST
 def test_a_refusal_says_which_name_and_leaves_the_old_certificate(front: Front) -> None:
     serial = front.serial()
-    failed = front.deploy([NAME, "nowhere.example.org", "acme.example.net"])
+    failed = front.deploy([NAME, "nowhere.example.org", front.acme.name])
     assert failed.status == 1
     assert "nowhere.example.org has no address. Add an A or AAAA record" in failed.output
-    elsewhere = front.lab.host("acme.example.net").address
-    assert f"acme.example.net leads to {elsewhere}, and this host has" in failed.output
+    elsewhere = front.lab.host(front.acme.name).address
+    assert f"{front.acme.name} leads to {elsewhere}, and this host has" in failed.output
     assert front.serial() == serial
     front.acme.limit()
     failed = front.deploy([NAME, f"hub.{NAME}"])
@@ -423,28 +422,28 @@ def test_certificates_from_files_are_examined_first(
 ) -> None:
     files = {"tls_certificate": tmp_path / "one.pem", "tls_key": tmp_path / "one.key"}
     ours = issue(files["tls_certificate"], files["tls_key"], ["*.example.org", *NAMES])
-    brought = front.deploy(tls="files", tls_acme_directory=None, **files)
+    brought = front.deploy(tls="files", **files)
     assert brought.status == 0, brought.end
     assert front.serial() == ours
-    again = front.deploy(tls="files", tls_acme_directory=None, **files)
+    again = front.deploy(tls="files", **files)
     assert (again.status, again.changed) == (0, []), again.end
     assert front.sudo(LEFTOVERS) == ""
     issue(tmp_path / "two.pem", tmp_path / "two.key", NAMES)
     mixed = front.deploy(
-        tls="files", tls_acme_directory=None,
+        tls="files",
         tls_certificate=files["tls_certificate"], tls_key=tmp_path / "two.key",
     )  # fmt: skip
     assert mixed.status == 1 and "is not the key of `tls_certificate`" in mixed.output
     assert "no host was touched" in mixed.output
     assert front.serial() == ours
     renewed = issue(files["tls_certificate"], files["tls_key"], NAMES)
-    assert front.deploy(tls="files", tls_acme_directory=None, **files).status == 0
+    assert front.deploy(tls="files", **files).status == 0
     assert front.serial() == renewed
 
 
 @LAST
 def test_back_to_the_internal_authority_nothing_is_left(front: Front) -> None:
-    internal = front.deploy(tls="internal", tls_acme_directory=None)
+    internal = front.deploy(tls="internal")
     assert internal.status == 0, internal.end
     assert front.served().issuer.rfc4514_string().endswith("O=Hubstead")
     assert front.sudo(LEFTOVERS) == ""
@@ -477,9 +476,7 @@ def test_the_authoritys_word_on_the_certificate_comes_along(
     ):  # fmt: skip
         front.lab.run(NAME, f"cat >{name}", input=text.decode())
     front.sudo(RESPONDER)
-    run = front.deploy(
-        tls="files", tls_acme_directory=None, proxy="traefik", edge=edge, edge_ocsp=True, **files
-    )
+    run = front.deploy(tls="files", proxy="traefik", edge=edge, edge_ocsp=True, **files)
     assert run.status == 0, run.end
     ask = f"openssl s_client -connect {NAME}:443 -servername {NAME} -status </dev/null 2>&1"
     eventually("a stapled answer", lambda: "Cert Status: good" in front.sudo(ask))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,11 @@ from tests.browser.chromium import (
 )
 from tests.converge.test_cut import differences
 from tests.hub_client import Site, patiently
-from tests.service import NAME, PASSWORD, Deployed, Service
-from tests.support import Run, eventually
+from tests.service import INVENTORY, NAME, PASSWORD, Deployed, Service
+from tests.support import Run, down, eventually
 
 pytestmark = pytest.mark.slow
 
-HELPER = "acme.example.net"
 FRONTS = {
     "traefik": (),
     "chp": ("proxy=chp",),
@@ -70,13 +69,20 @@ class Fronts(Service):
 
 
 @pytest.fixture(scope="module")
-def service(acme: Pebble, deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Fronts:
+def service(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronts]:
     """The host that all tests share, which trusts the ACME server besides."""
     lab = deployed.alone().lab
+    lab.up(INVENTORY, with_acme=True)
     service = Fronts(lab, tmp_path_factory.mktemp("fronts"))
     trusting = service.switch(())
     assert trusting.status == 0, trusting.end
-    return service
+    yield service
+    down(lab, INVENTORY)
+
+
+@pytest.fixture(scope="module")
+def acme(service: Fronts) -> Pebble:
+    return Pebble(service.lab)
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +96,15 @@ def testssl(acme: Pebble) -> Callable[[str], dict[str, str]]:
     """Rates the service as a visitor on the helper host sees it."""
     lab = Lab()
     install = "sudo apt-get install -qy --no-install-recommends testssl.sh bsdextrautils"
-    lab.run(HELPER, install)
+    lab.run(acme.name, install)
 
     def rate(root: str) -> dict[str, str]:
-        lab.run(HELPER, "cat >root.pem", input=root)
+        lab.run(acme.name, "cat >root.pem", input=root)
         # what the rating needs: protocols, ciphers, defaults, headers, vulnerabilities
         what = "-p -s -f -S -h -U --add-ca root.pem"
         script = f"testssl --quiet {what} --jsonfile r.json --overwrite {NAME}"
-        lab.run(HELPER, f"rm -f r.json; timeout 500 {script} >/dev/null", check=False)
-        found = json.loads(lab.run(HELPER, "cat r.json").stdout)
+        lab.run(acme.name, f"rm -f r.json; timeout 500 {script} >/dev/null", check=False)
+        found = json.loads(lab.run(acme.name, "cat r.json").stdout)
         return {entry["id"]: entry["finding"] for entry in found}
 
     return rate
@@ -107,10 +113,7 @@ def testssl(acme: Pebble) -> Callable[[str], dict[str, str]]:
 @pytest.fixture(scope="module", params=FRONTS)
 def front(request: pytest.FixtureRequest, service: Fronts, acme: Pebble, fresh: Any) -> str:
     names = json.dumps([NAME, f"www.{NAME}"])
-    settings = (
-        *FRONTS[request.param], "tls=acme", f"tls_acme_directory={acme.directory}",
-        f"hub_names={names}",
-    )  # fmt: skip
+    settings = (*FRONTS[request.param], "tls=acme", f"hub_names={names}")
     run = service.switch(settings)
     assert run.status == 0, run.end
     service.root = acme.root()

@@ -114,22 +114,21 @@ class Three:
             self.lab.plug(name)
 
 
-def deploy(acme: Pebble, *arguments: str) -> Run:
-    """Deploy with the lab's ACME server in the place of Let's Encrypt's."""
-    directory = f"tls_acme_directory={acme.directory}"
-    return pyinfra(INVENTORY, "--data", directory, *(arguments or ("deploys/all.py",)))
+def deploy(*arguments: str) -> Run:
+    """Deploy the example as it is; the lab plays Let's Encrypt."""
+    return pyinfra(INVENTORY, *(arguments or ("deploys/all.py",)))
 
 
 @pytest.fixture(scope="module")
-def three(acme: Pebble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
     lab = Lab()
     lab.up(INVENTORY)
     plan = dry(INVENTORY, "deploys/all.py")
     assert plan.status == 0, plan.end
-    deploys = [deploy(acme), deploy(acme)]
+    deploys = [deploy(), deploy()]
     assert deploys[0].status == 0, deploys[0].end
     ca = tmp_path_factory.mktemp("three") / "ca.pem"
-    ca.write_text(acme.root())
+    ca.write_text(Pebble(lab).root())
     three = Three(lab, HubClient(Site(EDGE, lab.host(EDGE).address, ca), "alice"), deploys)
     three.sudo(HUB, "hub-users add alice --password-stdin || true", input=f"{PASSWORD}\n")
     three.alice.log_in(PASSWORD)
@@ -236,38 +235,38 @@ def test_each_host_has_only_the_secrets_that_it_needs(three: Three) -> None:
     assert len(set(keys)) == len(HOSTS)
 
 
-def test_a_run_for_one_host_is_enough_for_it(three: Three, acme: Pebble) -> None:
+def test_a_run_for_one_host_is_enough_for_it(three: Three) -> None:
     for name in (EDGE, HUB):
-        run = deploy(acme, "--limit", name, "deploys/all.py")
+        run = deploy("--limit", name, "deploys/all.py")
         assert (run.status, run.changed) == (0, []), run.end
 
 
-def test_a_run_for_one_host_asks_for_the_others_addresses(three: Three, acme: Pebble) -> None:
+def test_a_run_for_one_host_asks_for_the_others_addresses(three: Three) -> None:
     three.lab.unplug(DB)
     try:
-        run = deploy(acme, "--limit", HUB, "deploys/all.py")
+        run = deploy("--limit", HUB, "deploys/all.py")
     finally:
         three.lab.plug(DB)
     assert run.status == 1
     assert f"{DB} does not answer, and {HUB} has to know its addresses" in run.output
 
 
-def test_an_authority_that_is_not_known_yet_is_asked_for(three: Three, acme: Pebble) -> None:
+def test_an_authority_that_is_not_known_yet_is_asked_for(three: Three) -> None:
     three.sudo(EDGE, "rm -r /etc/hubstead/trust")
-    run = deploy(acme, "--limit", EDGE, "deploys/tls.py")
+    run = deploy("--limit", EDGE, "deploys/tls.py")
     assert run.status == 1
     assert f"{EDGE} must know the authority of {HUB}" in run.output
-    assert deploy(acme, "deploys/tls.py").status == 0
+    assert deploy("deploys/tls.py").status == 0
 
 
-def test_new_authorities_are_followed(three: Three, acme: Pebble, kernel: Kernel) -> None:
+def test_new_authorities_are_followed(three: Three, kernel: Kernel) -> None:
     for name in (HUB, DB):
         three.sudo(name, "rm /etc/hubstead/tls/ca.pem /etc/hubstead/tls/ca-key.pem")
-    run = deploy(acme)
+    run = deploy()
     assert run.status == 0, run.end
     assert "trust | Learn the authority of the host that it asks" in run.changed
     three.log_in("alice")
-    assert deploy(acme).changed == []
+    assert deploy().changed == []
 
 
 def check_recovered(three: Three) -> None:
@@ -339,6 +338,6 @@ def test_hosts_come_back_in_any_order(three: Three, order: tuple[str, ...]) -> N
         assert three.sudo(HUB, search, wanted) == f"{marker}\n"
 
 
-def test_a_last_deploy_has_nothing_to_mend(three: Three, acme: Pebble) -> None:
-    run = deploy(acme)
+def test_a_last_deploy_has_nothing_to_mend(three: Three) -> None:
+    run = deploy()
     assert (run.status, run.changed) == (0, []), run.end

@@ -1,5 +1,5 @@
 """A bare host that asks the lab's ACME server for certificates."""
 
-hub = [
-    ("acmetest13.example.org", {"lab_names": ["acmetest.example.org"]}),
-]
+_data = {"tls": "acme", "lab_names": ["acmetest.example.org"]}
+
+hub = [("acmetest13.example.org", _data)]

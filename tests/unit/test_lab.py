@@ -103,10 +103,11 @@ class TestWhatTheProjectLearns:
     def test_group_data_is_python(self) -> None:
         data: dict[str, Any] = {}
         archives = {"trixie": "/cache/t.tar", "bookworm": "/cache/b.tar"}
-        exec(state.group_data(Path("/p/.lab"), [Path("/c/it's.crt")], archives), data)
+        exec(state.group_data(Path("/p/.lab"), [Path("/c/it's.crt")], archives, None), data)
         assert data["ssh_config_file"] == "/p/.lab/ssh_config"
         assert data["base_ca_certificates"] == ["/c/it's.crt"]
         assert data["docker_base_archives"] == archives
+        assert "tls_acme_directory" not in data
 
 
 class TestInventory:
@@ -119,7 +120,6 @@ class TestInventory:
             "lab_memory": 2048,
             "lab_addresses": ["169.254.169.254", "198.18.1.1"],
             "lab_names": ["www.example.org"],
-            "lab_helper": "acme",
         }
         assert inventory.parse("a", data) == Spec(
             "a",
@@ -127,7 +127,6 @@ class TestInventory:
             2048,
             ("169.254.169.254", "198.18.1.1"),
             names=("www.example.org",),
-            helper="acme",
         )
 
     @pytest.mark.parametrize(
@@ -146,7 +145,6 @@ class TestInventory:
             ("a", {"lab_names": "www.example.org"}, "a list of lower-case host names"),
             ("a", {"lab_names": ["b", "W.example.org"]}, "a list of lower-case host names"),
             ("a", {"lab_names": ["b c"]}, "a list of lower-case host names"),
-            ("a", {"lab_helper": "ldap"}, "lab_helper of a is 'ldap'; it can be acme"),
         ],
     )
     def test_what_is_refused(self, name: str, data: dict[str, Any], error: str) -> None:
@@ -162,6 +160,39 @@ class TestInventory:
             Spec("hub.a", memory=512),
             Spec("db.a", os="bookworm"),
         ]
+
+    @pytest.mark.parametrize(
+        ("data", "asks"),
+        [
+            ({}, False),
+            ({"tls": "files"}, False),
+            ({"tls": "acme"}, True),
+            ({"tls": "acme", "tls_acme_staging": True}, False),
+            ({"tls": "acme", "tls_acme_directory": "https://ca.example.org/dir"}, False),
+        ],
+    )
+    def test_who_asks_the_lets_encrypt_of_the_lab(self, data: dict[str, Any], asks: bool) -> None:
+        assert inventory.parse("a", data).acme is asks
+
+    def test_the_example_for_production_asks_it(self) -> None:
+        specs = inventory.read(api.PROJECT / "inventories/prod.py", api.PROJECT)
+        assert [spec.acme for spec in specs] == [True, True, True]
+
+    @pytest.mark.parametrize(("more", "front"), [("", "hub.a"), ('edge = ["edge.a"]', "edge.a")])
+    def test_the_front_has_the_names_that_are_certified(
+        self, tmp_path: Path, more: str, front: str
+    ) -> None:
+        (tmp_path / "group_data").mkdir()
+        (tmp_path / "group_data/all.py").write_text(
+            f'tls = "acme"\nhub_names = ["{front}", "www.a", "nobody\'s"]\nlab_names = []\n'
+        )
+        file = tmp_path / "prod.py"
+        file.write_text(f'hub = ["hub.a"]\ndb = ["db.a"]\n{more}\n')
+        specs = inventory.read(file, api.PROJECT)
+        assert {spec.name: spec.names for spec in specs if spec.names} == {front: ("www.a",)}
+
+    def test_names_that_no_acme_server_asks_for_stay_out_of_the_lab(self) -> None:
+        assert inventory.parse("a", {"hub_names": ["www.a"]}).names == ()
 
     def test_a_broken_file_is_named(self, tmp_path: Path) -> None:
         file = tmp_path / "broken.py"
@@ -328,7 +359,17 @@ class TestSnapshots:
 
 
 class TestAcme:
-    """Certificates of the ACME server's API, and the files of its host."""
+    """Who gets an ACME server; certificates of its API, and the files of its host."""
+
+    def test_it_stays_while_a_host_asks_it(self, helper: Record) -> None:
+        one, other = record(), record("db.example.org", 11)
+        for host in (one, other):
+            host.save()
+            acme.note(host, True)
+        acme.note(one, False)
+        assert acme.idle([one, other, helper]) == []
+        assert acme.idle([one, helper]) == [helper]
+        assert acme.idle([one]) == []
 
     @pytest.fixture
     def helper(self) -> Record:
@@ -355,16 +396,17 @@ class TestAcme:
         closed = {file for file in files if not file.stat().st_mode & 0o044}
         assert closed == {file for file in files if file.name == "key.pem"}
 
-    def test_what_is_deployed_trusts_it(self, helper: Record, tmp_path: Path) -> None:
+    def test_what_is_deployed_trusts_and_asks_it(self, helper: Record, tmp_path: Path) -> None:
         acme.prepare(helper, tmp_path / "root")
         state.describe(tmp_path, {helper: "ssh-ed25519 AAAA", record("a", 11): "ssh-x B"}, {})
         data = runpy.run_path(str(tmp_path / "group_data/all.py"))
         assert data["base_ca_certificates"][-1] == str(helper.authority)
+        assert data["tls_acme_directory"] == f"https://{helper.name}:14000/dir"
 
-    def test_another_host_is_no_acme_server(self) -> None:
+    def test_without_a_host_that_asks_there_is_none(self) -> None:
         record(project=str(api.PROJECT)).save()
-        with pytest.raises(LabError, match=r"hub\.example\.org is not an ACME server"):
-            acme.Pebble(api.Lab(), "hub.example.org")
+        with pytest.raises(LabError, match='no host that is up has `tls` = "acme"'):
+            acme.Pebble(api.Lab())
 
 
 class TestCommandLine:

@@ -5,87 +5,130 @@ A timing is never a test: nothing here fails for being slow.
 
 from __future__ import annotations
 
+import shlex
 import statistics
 import subprocess
+import sys
 import tarfile
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from lab import Lab
 
 PROJECT = Path(__file__).parents[1]
-INVENTORY = PROJECT / "bench/inventory.py"
-HOST = "bench.example.org"
 WITHOUT_TRANSPORT = ("--data", "ssh_paramiko_connect_kwargs={}")
+STARTING = "Starting operation: "
+
+#: Seconds since the run began, and the line that it printed then
+Lines = list[tuple[float, str]]
 
 
-def timed(action: Callable[[], object]) -> float:
-    """Seconds that `action` took."""
-    began = time.monotonic()
-    action()
-    return time.monotonic() - began
+@dataclass(frozen=True)
+class Bench:
+    """What is deployed, and where.
+
+    `apart`: pyinfra's names of the deploys that the floor has nothing like; `rounds`: how many
+    runs that change nothing are timed, each way.
+    """
+
+    inventory: Path = PROJECT / "bench/inventory.py"
+    host: str = "bench.example.org"
+    scripts: tuple[str, ...] = ("deploys/all.py",)
+    apart: tuple[str, ...] = ("singleuser", "verify")
+    rounds: int = 5
+
+    def report(self, lab: Lab) -> str:
+        """The times and ratios. The host is up; it is made bare first."""
+        say("cold: a deploy on a bare host")
+        lab.reset(self.host)
+        bare = self._packages(lab)
+        lines = self._deploy()
+        total, apart = lines[-1][0], seconds_of(self.apart, lines)
+
+        say(f"no-op: the same again, {self.rounds} times each way")
+        pairs = [
+            (self._deploy()[-1][0], self._deploy(*WITHOUT_TRANSPORT)[-1][0])
+            for _ in range(self.rounds)
+        ]
+        ours, plain = (statistics.median(column) for column in zip(*pairs, strict=True))
+        debug = self._deploy("--debug")
+        commands = sum("Running command on" in line for _, line in debug)
+
+        say("floor: a shell script installs the same on a bare host")
+        packages = sorted(self._packages(lab) - bare)
+        releases = lab.run(self.host, "ls -d /opt/hubstead/*/current").stdout.split()
+        locks = [PROJECT / f"locks/{Path(path).parent.name}.txt" for path in releases]
+        lab.reset(self.host)
+        floor = self._floor(lab, packages, locks)
+
+        return f"""
+floor, shell script         {floor:6.1f} s   {len(packages)} packages, {len(locks)} releases
+cold run                    {total - apart:6.1f} s   {(total - apart) / floor:.2f} x floor
+{", ".join(self.apart):27} {apart:6.1f} s   not in the floor, nor in the line above
+no-op run                   {ours:6.1f} s   median of {self.rounds}; {commands} commands
+no-op, plain transport      {plain:6.1f} s   {plain / ours:.2f} x ours"""
+
+    def _deploy(self, *arguments: str) -> Lines:
+        """Run pyinfra; the last line is empty, and says how long it took."""
+        command = [
+            Path(sys.executable).with_name("pyinfra"), "-y",
+            "--group-data", PROJECT / ".lab/group_data",
+            *arguments, self.inventory, *self.scripts,
+        ]  # fmt: skip
+        began = time.monotonic()
+        with subprocess.Popen(
+            command, cwd=PROJECT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            assert process.stdout
+            lines = [(time.monotonic() - began, line) for line in process.stdout]
+        if process.returncode:
+            raise SystemExit("".join(line for _, line in lines))
+        return [*lines, (time.monotonic() - began, "")]
+
+    def _packages(self, lab: Lab) -> set[str]:
+        """The Debian packages that the host has."""
+        return set(lab.run(self.host, "dpkg-query -W -f '${Package}\\n'").stdout.split())
+
+    def _floor(self, lab: Lab, packages: list[str], locks: list[Path]) -> float:
+        """Seconds for packages and virtualenvs from locks, by a shell script."""
+        archive = BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(PROJECT / "bench/floor.sh", "floor.sh")
+            for path in locks:
+                tar.add(path, f"locks/{path.name}")
+            for path in Path("/usr/local/share/ca-certificates").glob("*.crt"):
+                tar.add(path, path.name)
+        began = time.monotonic()
+        command = [*lab.ssh_command(), self.host, "mkdir /tmp/floor && tar -x -C /tmp/floor"]
+        subprocess.run(command, input=archive.getvalue(), check=True)
+        lab.run(self.host, f"sudo sh /tmp/floor/floor.sh {shlex.join(packages)}")
+        return time.monotonic() - began
 
 
-def deploy(script: str, *arguments: str) -> str:
-    """Run pyinfra; what it printed."""
-    process = subprocess.run(
-        [
-            PROJECT / ".venv/bin/pyinfra", "-y", "--group-data", PROJECT / ".lab/group_data",
-            *arguments, INVENTORY, script,
-        ],
-        cwd=PROJECT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
-    if process.returncode:
-        raise SystemExit(process.stdout)
-    return process.stdout
+def seconds_of(deploys: tuple[str, ...], lines: Lines) -> float:
+    """How long the operations of some deploys took in a run."""
+    starts = [(at, line.partition(STARTING)[2]) for at, line in lines if STARTING in line]
+    ends = [at for at, _ in starts[1:]] + [lines[-1][0]]
+    return sum(
+        end - at
+        for (at, name), end in zip(starts, ends, strict=True)
+        if name.partition(" | ")[0] in deploys
+    )
 
 
-def floor(lab: Lab) -> None:
-    """Install the same packages by a shell script."""
-    archive = BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.add(PROJECT / "bench/floor.sh", "floor.sh")
-        for path in (PROJECT / "locks").glob("*.txt"):
-            tar.add(path, path.name)
-        for path in Path("/usr/local/share/ca-certificates").glob("*.crt"):
-            tar.add(path, path.name)
-    command = [*lab.ssh_command(), HOST, "mkdir /tmp/floor && tar -x -C /tmp/floor"]
-    subprocess.run(command, input=archive.getvalue(), check=True)
-    lab.run(HOST, "sudo sh /tmp/floor/floor.sh")
+def say(text: str) -> None:
+    print(f"{text} …", flush=True)
 
 
 def main() -> None:
-    lab = Lab()
-    lab.up(INVENTORY)
+    lab, bench = Lab(), Bench()
+    lab.up(bench.inventory)
     try:
-        print("floor: a shell script on a bare host …", flush=True)
-        lab.reset(HOST)
-        floor_seconds = timed(lambda: floor(lab))
-        print("cold: a deploy on a bare host …", flush=True)
-        lab.reset(HOST)
-        cold_seconds = timed(lambda: deploy("bench/cold.py"))
-        print("image, checks: the rest of deploys/all.py …", flush=True)
-        image_seconds = timed(lambda: deploy("deploys/all.py"))
-        print("no-op: deploys/all.py again, five times each way …", flush=True)
-        pairs = [
-            (
-                timed(lambda: deploy("deploys/all.py")),
-                timed(lambda: deploy("deploys/all.py", *WITHOUT_TRANSPORT)),
-            )
-            for _ in range(5)
-        ]
-        commands = deploy("deploys/all.py", "--debug").count("Running command on")
+        print(bench.report(lab))
     finally:
-        lab.down(INVENTORY)
-    ours, plain = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"""
-floor, shell script          {floor_seconds:6.1f} s
-cold run, without the image  {cold_seconds:6.1f} s   {cold_seconds / floor_seconds:.2f} x floor
-image and checks             {image_seconds:6.1f} s
-no-op run                    {ours:6.1f} s   median of 5; {commands} commands
-no-op, plain transport       {plain:6.1f} s   {plain / ours:.2f} x ours""")
+        lab.down(bench.inventory)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The lab keeps its promises, on a host of its own."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bench.__main__ import Bench
 from lab import Lab, LabError, state
 from tests.support import KEEP
 
@@ -172,6 +174,21 @@ def test_pyinfra_deploys_to_it_with_the_group_data(lab: Lab) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=lab.project)
     assert done.returncode == 0, done.stderr
     assert f"[{NAME}] root" in done.stdout + done.stderr
+
+
+def test_the_bench_measures_everything(lab: Lab) -> None:
+    """As `make bench`, but with two roles."""
+    scripts = ("deploys/base.py", "deploys/python.py")
+    report = Bench(INVENTORY, NAME, scripts, apart=("python",), rounds=1).report(lab)
+    times = dict(re.findall(r"^(\S.*?) +(\d+\.\d) s", report, re.MULTILINE))
+    parts = ["floor, shell script", "cold run", "python", "no-op run", "no-op, plain transport"]
+    assert list(times) == parts, report
+    assert all(float(seconds) > 0 for seconds in times.values()), report
+    for fact in (
+        r"[1-9]\d* packages, 1 releases", r"[1-9]\d* commands",
+        r"cold run .* \d+\.\d\d x floor", r"plain transport .* \d+\.\d\d x ours",
+    ):  # fmt: skip
+        assert re.search(fact, report), report
 
 
 def test_down_leaves_no_trace(lab: Lab) -> None:

@@ -1,0 +1,24 @@
+"""The parts of the bench that need no host; tests/converge/test_lab.py runs it on one."""
+
+from bench.__main__ import Bench, seconds_of
+from tests.unit.plans import Plan
+
+LINES = [
+    (0.0, "--> Loading config...\n"),
+    (2.0, "--> Starting operation: base | Install the base packages \n"),
+    (2.5, "    [hub.example.org] Success\n"),
+    (5.0, "--> Starting operation: singleuser | Build the image of the users' servers \n"),
+    (35.0, "--> Starting operation: Tier: checks \n"),
+    (36.0, "--> Starting operation: verify | Ask for it over HTTP \n"),
+    (40.0, ""),
+]
+
+
+def test_an_operation_takes_until_the_next_begins_or_the_run_ends() -> None:
+    assert seconds_of(("singleuser", "verify"), LINES) == 34
+    assert seconds_of(("base",), LINES) == 3
+
+
+def test_what_is_counted_apart_is_in_a_deploy(plan: Plan) -> None:
+    deploys = {name.partition(" | ")[0] for name in plan("all").names}
+    assert set(Bench().apart) <= deploys

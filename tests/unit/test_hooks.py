@@ -136,7 +136,7 @@ def test_a_run_says_which_one_fails_and_goes_on(
     hook = "/etc/hubstead/tls/hooks/mail"
     look = 'sed "s,^,$directory/," "$directory/due"'
     run = plan("all", responses={look: hook})
-    again = "tls | Run hooks again that failed"
+    again = "settled | Run hooks again that failed"
     assert again in run.changing and hook not in caplog.text
     run.execute()
     assert f"{hook} failed, which runs when the certificate was replaced" in caplog.text

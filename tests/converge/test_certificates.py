@@ -305,7 +305,7 @@ def test_a_hook_that_fails_stops_nothing(front: Front) -> None:
     eventually("a new certificate", lambda: front.serial() not in (0, serial), 60)
     assert "no such mailbox" in front.sudo("journalctl -u hubstead-certificate-hooks -o cat")
     run = front.deploy()
-    assert (run.status, run.changed) == (0, ["tls | Run hooks again that failed"]), run.end
+    assert (run.status, run.changed) == (0, ["settled | Run hooks again that failed"]), run.end
     assert f"{hook} failed, which runs when the certificate was replaced" in run.output
     front.sudo(f"echo '#!/bin/sh' >{hook}")
     assert front.deploy().status == 0

@@ -34,6 +34,7 @@ GROUPS = (
     ("converge/test_certificates.py", "converge/test_acme.py"),
     ("converge/test_resilience.py", "converge/test_limits.py", "converge/test_isolation.py",
      "browser/test_browser.py", "converge/test_chp.py"),
+    ("converge/test_image.py",),
     ("converge/test_local.py",),
     ("converge/test_nginx.py",),
     ("converge/test_apache.py",),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab import acme, container, image, inventory, network, pool, snapshots, state
-from lab.checks import check_known, check_machine, check_names, check_room, needed
+from lab.checks import check_addresses, check_known, check_machine, check_names, check_room, needed
 from lab.inventory import Spec
 from lab.snapshots import Snapshot
 from lab.state import LabError, Record
@@ -52,6 +52,8 @@ class Lab:
                     check_known(spec, known[spec.name], file)
             named = {spec.name for spec in specs}
             check_names(specs, [record for name, record in known.items() if name not in named])
+            own = [known[name] for name in named if name in known]
+            check_addresses(specs, [record for record in state.records() if record not in own])
             fresh = [spec for spec in specs if spec.name not in known]
             network.up()
             pool.up(self._progress)

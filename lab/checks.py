@@ -71,6 +71,22 @@ def check_known(spec: Spec, record: Record, inventory: Path) -> None:
         )
 
 
+def check_addresses(specs: Iterable[Spec], others: Iterable[Record]) -> None:
+    """Raise LabError when a further address would be played by two hosts of this machine.
+
+    + others: the hosts of all checkouts but those that the specs mean.
+    """
+    players = {address: other for other in others for address in other.addresses}
+    for spec in specs:
+        for address in spec.addresses:
+            if address in players:
+                other = players[address]
+                raise LabError(
+                    f"{spec.name} cannot play {address}: {other.name} of {other.project} does, and "
+                    "packets go to one of them. Wait until that host is down."
+                )
+
+
 def check_names(specs: Iterable[Spec], others: Iterable[Record]) -> None:
     """Raise LabError when two hosts would have the same name."""
     owners: dict[str, str] = {}

@@ -32,15 +32,16 @@ GROUPS = (
     ("browser/test_shared_lab.py", "verify"),
     ("converge/test_fronts.py",),
     ("converge/test_certificates.py", "converge/test_acme.py"),
-    ("converge/test_resilience.py", "converge/test_limits.py", "converge/test_isolation.py",
-     "browser/test_browser.py", "converge/test_chp.py"),
+    ("converge/test_resilience.py", "converge/test_limits.py", "browser/test_browser.py",
+     "converge/test_chp.py"),
+    # both have a host that plays the internet, and this machine has room for one
+    ("converge/test_isolation.py", "converge/test_firewall.py"),
     ("converge/test_image.py",),
     ("converge/test_local.py",),
     ("converge/test_nginx.py",),
     ("converge/test_apache.py",),
     ("converge/test_takeover.py",),
     ("converge/test_shared_three.py",),
-    ("converge/test_firewall.py",),
     ("converge/test_lab.py",),
 )  # fmt: skip
 #: pytest's own: no test was selected

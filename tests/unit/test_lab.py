@@ -243,6 +243,7 @@ class TestOwnership:
     @pytest.fixture
     def up(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Spec], object]:
         monkeypatch.setattr(api, "check_machine", lambda: None)
+        monkeypatch.setattr(network, "up", lambda: pytest.fail("nothing was refused"))
 
         def up(spec: Spec) -> object:
             monkeypatch.setattr(inventory, "read", lambda path, project: [spec])
@@ -259,6 +260,15 @@ class TestOwnership:
         record(project=str(api.PROJECT)).save()
         with pytest.raises(LabError, match="already up with other settings"):
             up(Spec("hub.example.org", os="bookworm"))
+
+    def test_up_with_an_address_that_another_checkout_plays(
+        self, up: Callable[[Spec], object], tmp_path: Path
+    ) -> None:
+        played = ("169.254.169.254",)
+        record("outside.example.net", 11, project=str(tmp_path), addresses=played).save()
+        error = r"cannot play 169\.254\.169\.254: outside\.example\.net of /.* does"
+        with pytest.raises(LabError, match=error):
+            up(Spec("outside.example.net", addresses=played))
 
     def test_up_with_a_name_of_another_host(self, up: Callable[[Spec], object]) -> None:
         record("db.example.org", 11, project=str(api.PROJECT), names=("www.example.org",)).save()

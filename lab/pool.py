@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from lab import state
@@ -129,12 +130,22 @@ def free() -> int:
 def used() -> int:
     """Bytes that the pool takes."""
     if is_btrfs():
-        _run("btrfs", "subvolume", "sync", str(directory()))  # deleted ones are gone then
         return shutil.disk_usage(directory()).used
     done = subprocess.run(
         ["du", "-sx", "-B1", str(directory())], capture_output=True, text=True, check=True
     )
     return int(done.stdout.split()[0])
+
+
+def settle(seconds: float = 30) -> None:
+    """Wait, but not for long, until what was deleted has given its room back.
+
+    btrfs cleans up behind the scenes, on a busy machine for minutes.
+    """
+    command = ["btrfs", "subvolume", "sync", str(directory())]
+    with suppress(subprocess.TimeoutExpired):
+        if is_btrfs():
+            subprocess.run(command, capture_output=True, timeout=seconds)
 
 
 def _run(*command: str) -> None:

@@ -140,9 +140,16 @@ def delete(snapshot: Snapshot) -> None:
 
 def trim(room: int = 0) -> list[Snapshot]:
     """Delete the oldest until the rest is within the limit, and `room` bytes are free."""
-    gone = []
+
+    def fits() -> bool:
+        return pool.used() <= LIMIT and pool.free() >= room
+
+    gone: list[Snapshot] = []
     for snapshot in reversed(all()):
-        if pool.used() <= LIMIT and pool.free() >= room:
+        if fits():
+            break
+        pool.settle()
+        if fits():
             break
         delete(snapshot)
         gone.append(snapshot)

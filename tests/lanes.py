@@ -112,16 +112,22 @@ def traces() -> list[str]:
     """What the lab left on this machine, unless somebody's hosts are up."""
     if state.records():
         return []
-    commands = ("ps -eo comm", "ip -o link", "iptables-save", "losetup -a", "ip rule")
-    places = {command: subprocess.getoutput(command) for command in commands}
-    places["mounts"] = Path("/proc/self/mounts").read_text()
-    places["files"] = str(state.STATE) if state.STATE.exists() else ""
-    signs = ("systemd-nspawn", "hubstead", network.TABLE)
-    return [
-        f"a trace of the lab in {place}"
-        for place, text in places.items()
-        if any(sign in text for sign in signs)
-    ]
+    files = [state.STATE] if state.STATE.exists() else []
+    found = {
+        "a process": _lines("ps -eo stat,args", "systemd-nspawn --quiet"),
+        "an interface": _lines("ip -o link", network.BRIDGE),
+        "a firewall rule": _lines("iptables-save; ip6tables-save", "hubstead lab"),
+        "a routing rule": _lines("ip rule", f"lookup {network.TABLE}"),
+        "a mount": _lines("cat /proc/self/mounts", str(state.STATE)),
+        "a loop device": _lines("losetup -a", str(state.STATE)),
+        "a file": [str(file) for file in files],
+    }
+    return [f"{what} of the lab stays: {line}" for what, lines in found.items() for line in lines]
+
+
+def _lines(command: str, sign: str) -> list[str]:
+    """The lines that a command prints and that have a sign of the lab."""
+    return [line for line in subprocess.getoutput(command).splitlines() if sign in line]
 
 
 def main() -> int:

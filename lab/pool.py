@@ -61,20 +61,27 @@ def up(progress: Callable[[str], None]) -> None:
 
 
 def _mount() -> str | None:
-    """Mount the pool's file, which is made where it is missing; the reason when that fails."""
+    """Mount the pool's file, which is made where it is missing; the reason when that fails.
+
+    Raises LabError where there is one that cannot be mounted: hosts and snapshots are in it.
+    """
     if not shutil.which("mkfs.btrfs"):
         return "no mkfs.btrfs: apt-get install btrfs-progs"
     file = _file()
     commands = [["mount", "-o", _OPTIONS, str(file), str(directory())]]
-    if not file.exists():
+    known = file.exists()
+    if not known:
         size = min(SIZE, shutil.disk_usage(state.STATE).free - RESERVE)
         commands[:0] = [["truncate", "--size", str(max(size, 0)), str(file)], [*_FORMAT, str(file)]]
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
-            file.unlink()
             lines = done.stderr.strip().splitlines()
-            return f"{command[0]}: {lines[-1] if lines else done.returncode}"
+            reason = f"{command[0]}: {lines[-1] if lines else done.returncode}"
+            if known:
+                raise LabError(f"{file} cannot be mounted ({reason}). Delete it to begin anew.")
+            file.unlink(missing_ok=True)
+            return reason
     return None
 
 

@@ -277,6 +277,16 @@ class TestOwnership:
             up(Spec("hub.example.org", names=("www.example.org",)))
 
 
+def test_a_pool_that_cannot_be_mounted_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda tool: tool)
+    state.STATE.mkdir()
+    file = state.STATE / "pool.btrfs"
+    file.write_text("no file system")
+    with pytest.raises(LabError, match="cannot be mounted"):
+        pool.up(lambda line: None)
+    assert file.read_text() == "no file system"
+
+
 class TestSnapshots:
     """In plain directories; tests/converge/test_lab.py has btrfs, and hosts."""
 

@@ -49,6 +49,11 @@ docs: .venv/ready ## write the settings reference again
 locks: .venv/ready ## pin anew what locks/*.in and requirements*.in name
 	for lock in locks/*.in; do .venv/bin/uv pip compile -q --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate $$lock -o $${lock%.in}.txt || exit 1; done
+	@# of a part: what goes with the lock of its component, and is not in that
+	for lock in locks/*/*.in; do whole=$${lock%/*}.txt; .venv/bin/uv pip compile -q --universal \
+	    --python-version 3.11 --generate-hashes --no-header --no-annotate -c $$whole \
+	    $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' $$whole) \
+	    $$lock -o $${lock%.in}.txt || exit 1; done
 	@# a mirror's address must not get into the lock: hosts ask the registry of their own settings
 	for lock in locks/*/package.json; do rm -f $${lock%.json}-lock.json; \
 	    .venv/bin/uv tool run -q --from "$$(cat locks/node.in)" npm install --prefix $${lock%/*} \

@@ -1,75 +1,73 @@
 """The whole service, tier by tier. Each role can be run alone: deploys/ROLE.py."""
 
+from hubstead import parts
 from hubstead.progress import tier
-from hubstead.roles import docker, postgres
-from hubstead.roles.apache import apache
-from hubstead.roles.base import base
-from hubstead.roles.certbot import certbot
-from hubstead.roles.chp import chp
-from hubstead.roles.expiry import expiry
-from hubstead.roles.firewall import firewall
-from hubstead.roles.jupyterhub import jupyterhub
-from hubstead.roles.jupyterlab import jupyterlab
-from hubstead.roles.nginx import nginx
-from hubstead.roles.node import node
-from hubstead.roles.python import python
-from hubstead.roles.retire import retire
-from hubstead.roles.tls import tls, tls_settled, trust
-from hubstead.roles.traefik import traefik
-from hubstead.roles.userdb import userdb
-from hubstead.roles.verify import verify
-from hubstead.roles.wanted import wants
+from hubstead.retire import retire
+from hubstead.roles.care.verify import verify
+from hubstead.roles.certificates.certbot import certbot
+from hubstead.roles.certificates.expiry import expiry
+from hubstead.roles.certificates.tls import tls, tls_settled, trust
+from hubstead.roles.database.postgres import postgres
+from hubstead.roles.database.userdb import userdb
+from hubstead.roles.edge.apache import apache
+from hubstead.roles.edge.nginx import nginx
+from hubstead.roles.hub.jupyterhub import jupyterhub
+from hubstead.roles.lab.jupyterlab import jupyterlab
+from hubstead.roles.machine.base import base
+from hubstead.roles.machine.firewall import firewall
+from hubstead.roles.machine.node import node
+from hubstead.roles.machine.python import python
+from hubstead.site import here
+from hubstead.wanted import wants
+
+site = here()
 
 tier("base")
-if wants("base"):
-    base()
+if wants(site, "base"):
+    base(site)
 # before anything listens
-if wants("firewall"):
-    firewall()
-retire()
-if wants("tls"):
-    tls()
+if wants(site, "firewall"):
+    firewall(site)
+retire(site)
+if wants(site, "tls"):
+    tls(site)
 
 tier("trust")
-if wants("tls"):
-    trust()
+if wants(site, "tls"):
+    trust(site)
 
 tier("database")
-if wants("postgres"):
-    postgres.install()
+if wants(site, "postgres"):
+    postgres(site)
 
 tier("hub")
-if wants("python"):
-    python()
-if wants("userdb"):
-    userdb()
-if wants("node"):
-    node()
-if wants("docker"):
-    docker.install()
-    docker.singleuser()
-if wants("traefik"):
-    traefik()
-if wants("chp"):
-    chp()
-if wants("jupyterhub"):
-    jupyterhub()
-if wants("jupyterlab"):
-    jupyterlab()
+if wants(site, "python"):
+    python(site)
+if wants(site, "userdb"):
+    userdb(site)
+if wants(site, "node"):
+    node(site)
+if wants(site, "jupyterhub"):
+    parts.spawner(site).deploy(site)
+    parts.proxy(site).deploy(site)
+    parts.authenticator(site).deploy(site)
+    jupyterhub(site)
+if wants(site, "jupyterlab"):
+    jupyterlab(site)
 
 tier("edge")
-if wants("nginx"):
-    nginx()
-if wants("apache"):
-    apache()
+if wants(site, "nginx"):
+    nginx(site)
+if wants(site, "apache"):
+    apache(site)
 
 tier("certificate")
-if wants("certbot"):
-    certbot()
-tls_settled()
-if wants("expiry"):
-    expiry()
+if wants(site, "certbot"):
+    certbot(site)
+tls_settled(site)
+if wants(site, "expiry"):
+    expiry(site)
 
 tier("checks")
-if wants("verify"):
-    verify()
+if wants(site, "verify"):
+    verify(site)

@@ -1,7 +1,10 @@
 """Run the role `apache` alone."""
 
-from hubstead.roles.apache import apache
-from hubstead.roles.wanted import wants
+from hubstead.roles.edge.apache import apache
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("apache"):
-    apache()
+site = here()
+
+if wants(site, "apache"):
+    apache(site)

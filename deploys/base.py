@@ -1,7 +1,10 @@
 """Run the role `base` alone."""
 
-from hubstead.roles.base import base
-from hubstead.roles.wanted import wants
+from hubstead.roles.machine.base import base
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("base"):
-    base()
+site = here()
+
+if wants(site, "base"):
+    base(site)

@@ -1,7 +1,10 @@
 """Run the role `certbot` alone."""
 
-from hubstead.roles.certbot import certbot
-from hubstead.roles.wanted import wants
+from hubstead.roles.certificates.certbot import certbot
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("certbot"):
-    certbot()
+site = here()
+
+if wants(site, "certbot"):
+    certbot(site)

@@ -1,7 +1,10 @@
 """Run the role `chp` alone."""
 
-from hubstead.roles.chp import chp
-from hubstead.roles.wanted import wants
+from hubstead import parts  # chp
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("chp"):
-    chp()
+site = here()
+
+if wants(site, "chp"):
+    parts.proxy(site).deploy(site)

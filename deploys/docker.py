@@ -1,8 +1,10 @@
 """Run the role `docker` alone."""
 
-from hubstead.roles.docker import install, singleuser
-from hubstead.roles.wanted import wants
+from hubstead import parts  # install, singleuser
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("docker"):
-    install()
-    singleuser()
+site = here()
+
+if wants(site, "docker"):
+    parts.spawner(site).deploy(site)

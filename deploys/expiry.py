@@ -1,7 +1,10 @@
 """Run the role `expiry` alone."""
 
-from hubstead.roles.expiry import expiry
-from hubstead.roles.wanted import wants
+from hubstead.roles.certificates.expiry import expiry
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("expiry"):
-    expiry()
+site = here()
+
+if wants(site, "expiry"):
+    expiry(site)

@@ -1,7 +1,10 @@
 """Run the role `firewall` alone."""
 
-from hubstead.roles.firewall import firewall
-from hubstead.roles.wanted import wants
+from hubstead.roles.machine.firewall import firewall
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("firewall"):
-    firewall()
+site = here()
+
+if wants(site, "firewall"):
+    firewall(site)

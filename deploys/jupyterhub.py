@@ -1,7 +1,10 @@
 """Run the role `jupyterhub` alone."""
 
-from hubstead.roles.jupyterhub import jupyterhub
-from hubstead.roles.wanted import wants
+from hubstead.roles.hub.jupyterhub import jupyterhub
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("jupyterhub"):
-    jupyterhub()
+site = here()
+
+if wants(site, "jupyterhub"):
+    jupyterhub(site)

@@ -1,7 +1,10 @@
 """Run the role `jupyterlab` alone."""
 
-from hubstead.roles.jupyterlab import jupyterlab
-from hubstead.roles.wanted import wants
+from hubstead.roles.lab.jupyterlab import jupyterlab
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("jupyterlab"):
-    jupyterlab()
+site = here()
+
+if wants(site, "jupyterlab"):
+    jupyterlab(site)

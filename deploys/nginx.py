@@ -1,7 +1,10 @@
 """Run the role `nginx` alone."""
 
-from hubstead.roles.nginx import nginx
-from hubstead.roles.wanted import wants
+from hubstead.roles.edge.nginx import nginx
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("nginx"):
-    nginx()
+site = here()
+
+if wants(site, "nginx"):
+    nginx(site)

@@ -1,7 +1,10 @@
 """Run the role `node` alone."""
 
-from hubstead.roles.node import node
-from hubstead.roles.wanted import wants
+from hubstead.roles.machine.node import node
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("node"):
-    node()
+site = here()
+
+if wants(site, "node"):
+    node(site)

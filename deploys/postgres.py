@@ -1,7 +1,10 @@
 """Run the role `postgres` alone."""
 
-from hubstead.roles.postgres import install
-from hubstead.roles.wanted import wants
+from hubstead.roles.database.postgres import postgres
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("postgres"):
-    install()
+site = here()
+
+if wants(site, "postgres"):
+    postgres(site)

@@ -1,7 +1,10 @@
 """Run the role `python` alone."""
 
-from hubstead.roles.python import python
-from hubstead.roles.wanted import wants
+from hubstead.roles.machine.python import python
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("python"):
-    python()
+site = here()
+
+if wants(site, "python"):
+    python(site)

@@ -1,12 +1,15 @@
 """Run the role `tls` alone: each host's authority, then what the hosts know of each other's."""
 
 from hubstead.progress import tier
-from hubstead.roles.tls import tls, trust
-from hubstead.roles.wanted import wants
+from hubstead.roles.certificates.tls import tls, trust
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("tls"):
-    tls()
+site = here()
+
+if wants(site, "tls"):
+    tls(site)
 
 tier("trust")
-if wants("tls"):
-    trust()
+if wants(site, "tls"):
+    trust(site)

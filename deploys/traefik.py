@@ -1,7 +1,10 @@
 """Run the role `traefik` alone."""
 
-from hubstead.roles.traefik import traefik
-from hubstead.roles.wanted import wants
+from hubstead import parts  # traefik
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("traefik"):
-    traefik()
+site = here()
+
+if wants(site, "traefik"):
+    parts.proxy(site).deploy(site)

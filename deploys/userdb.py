@@ -1,7 +1,10 @@
 """Run the role `userdb` alone."""
 
-from hubstead.roles.userdb import userdb
-from hubstead.roles.wanted import wants
+from hubstead.roles.database.userdb import userdb
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("userdb"):
-    userdb()
+site = here()
+
+if wants(site, "userdb"):
+    userdb(site)

@@ -1,7 +1,10 @@
 """Check that the deployed service answers; changes nothing."""
 
-from hubstead.roles.verify import verify
-from hubstead.roles.wanted import wants
+from hubstead.roles.care.verify import verify
+from hubstead.site import here
+from hubstead.wanted import wants
 
-if wants("verify"):
-    verify()
+site = here()
+
+if wants(site, "verify"):
+    verify(site)

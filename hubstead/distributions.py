@@ -1,6 +1,6 @@
 """The distributions that a host may have, as data: what each calls its packages, units and users.
 
-A role asks `hubstead.roles.base.distribution()` about the host at hand, and names none of them by
+A role asks its `site.distribution` about the host at hand, and names none of them by
 itself. What is for one distribution's own tools is a module of hubstead.operations: `packages` (apt
 and dpkg), `sites` (dpkg), `apache` (a2enmod), `certificates` (update-ca-certificates).
 """

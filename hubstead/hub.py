@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: The Hub's own
+USER = "jupyterhub"
+
 
 @dataclass(frozen=True)
 class Configuration:

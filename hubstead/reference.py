@@ -15,7 +15,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hubstead.settings import Settings, models
+from hubstead.settings.model import Choice, Settings, models
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -83,6 +83,15 @@ def _words(annotation: Any, plural: bool = False) -> str:
     raise TypeError(f"no words for {annotation}")
 
 
+def _choices(field: FieldInfo) -> str | None:
+    """The parts that a field may name, the default first."""
+    for choice in field.metadata:
+        if isinstance(choice, Choice):
+            names = sorted(choice.names, key=lambda name: name != field.default)
+            return " or ".join(f'`"{name}"`' for name in names)
+    return None
+
+
 def _bounds(field: FieldInfo) -> str:
     bounds: dict[type, Any] = {type(item): item for item in field.metadata}
     least, most = bounds.get(annotated_types.Ge), bounds.get(annotated_types.Le)
@@ -114,7 +123,7 @@ def _section(model: type[Settings]) -> Iterator[str]:
     yield "| key | value | default | |"
     yield "|---|---|---|---|"
     for key, field in model.model_fields.items():
-        kind = _words(field.annotation) + _bounds(field)
+        kind = (_choices(field) or _words(field.annotation)) + _bounds(field)
         default = f"`{_python(field.default)}`"
         yield f"| `{key}` | {kind} | {default} | {field.description} |"
 

@@ -18,51 +18,19 @@ import secrets
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyrage
-from pydantic import Field, field_validator
 from pyinfra.api.exceptions import PyinfraError
 
-from hubstead.settings import Settings, load
-from hubstead.topology import tier_host
+from hubstead.settings.secrets import SecretsSettings
 
 DIRECTORY = Path(".secrets")
 
 
 class SecretsError(PyinfraError):
     """A secret that is missing or cannot be read; the message says how to supply it."""
-
-
-class SecretsSettings(Settings):
-    """Where the secrets of an inventory are kept."""
-
-    prefixes = ("secrets_",)
-    everywhere = ("secrets_",)
-
-    secrets_age_file: Path | None = Field(
-        None, description="An age-encrypted file that holds the secrets, for keeping them in git."
-    )
-    secrets_age_recipients: list[str] = Field(
-        [],
-        description="Public age keys (age1...) of everyone who may open `secrets_age_file`, your "
-        "own included; at first yours alone. When they change, the file is written anew.",
-    )
-
-    @field_validator("secrets_age_recipients")
-    @classmethod
-    def _public_keys(cls, value: list[str]) -> list[str]:
-        for key in value:
-            try:
-                pyrage.x25519.Recipient.from_str(key)
-            except pyrage.RecipientError:
-                raise ValueError(f"{key!r} is no public age key, which begins with age1") from None
-        return value
-
-    def check(self) -> None:
-        if self.secrets_age_recipients and not self.secrets_age_file:
-            raise ValueError("`secrets_age_recipients` without `secrets_age_file` has no use")
 
 
 class PlainStore:
@@ -166,13 +134,6 @@ def _parse(path: Path, data: bytes) -> dict[str, str]:
     return values
 
 
-def _store() -> PlainStore:
-    settings = load(SecretsSettings)
-    if settings.secrets_age_file:
-        return AgeStore(settings.secrets_age_file, settings.secrets_age_recipients)
-    return PlainStore(DIRECTORY / f"{tier_host('hub').name.strip('@')}.json")
-
-
 @contextmanager
 def _locked() -> Generator[None]:
     """Two runs at once must not each make a secret of their own."""
@@ -204,20 +165,32 @@ TOKEN = Kind(r"[!-~]{8,72}", "8 to 72 characters of printable ASCII without spac
 HEX = Kind(r"[0-9A-Fa-f]{64}", "64 hexadecimal digits, as `openssl rand -hex 32` prints them")
 
 
-def generated(name: str, kind: Kind = PRINTABLE) -> str:
-    """The secret `name`: 64 hexadecimal digits, made at first use and kept.
+@dataclass(frozen=True)
+class Secrets:
+    """The secrets of an inventory, which is known by the name of its hub host."""
 
-    + kind: what it may be where the owner brings it. Raises SecretsError for another.
-    """
-    if value := os.environ.get(_variable(name)):
-        return _checked(value, name, kind, f"{_variable(name)} in the environment")
-    with _locked():
-        store = _store()
-        values = store.read()
-        if name not in values or store.is_outdated(values):
-            values.setdefault(name, secrets.token_hex(32))
-            store.write(values)
-        return _checked(values[name], name, kind, str(store.path))
+    hub: str
+    settings: SecretsSettings = field(repr=False)
+
+    def generated(self, name: str, kind: Kind = PRINTABLE) -> str:
+        """The secret `name`: 64 hexadecimal digits, made at first use and kept.
+
+        + kind: what it may be where the owner brings it. Raises SecretsError for another.
+        """
+        if value := os.environ.get(_variable(name)):
+            return _checked(value, name, kind, f"{_variable(name)} in the environment")
+        with _locked():
+            store = self._store()
+            values = store.read()
+            if name not in values or store.is_outdated(values):
+                values.setdefault(name, secrets.token_hex(32))
+                store.write(values)
+            return _checked(values[name], name, kind, str(store.path))
+
+    def _store(self) -> PlainStore:
+        if self.settings.secrets_age_file:
+            return AgeStore(self.settings.secrets_age_file, self.settings.secrets_age_recipients)
+        return PlainStore(DIRECTORY / f"{self.hub.strip('@')}.json")
 
 
 def _checked(value: str, name: str, kind: Kind, source: str) -> str:

@@ -37,7 +37,9 @@ class Owned(Service):
     def retire(self) -> Run:
         """Deploy what a setting without an edge would begin with."""
         deploy = self.directory / "retire.py"
-        deploy.write_text("from hubstead.roles.retire import retire\n\nretire()\n")
+        deploy.write_text(
+            "from hubstead.retire import retire\nfrom hubstead.site import here\n\nretire(here())\n"
+        )
         return self.run("--data", "edge=none", str(deploy))
 
     def answer(self, words: str = "") -> dict[str, Any]:

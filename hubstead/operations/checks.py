@@ -7,6 +7,9 @@ from collections.abc import Generator
 from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 from pyinfra.context import ctx_state, host
 
+#: curl without a proxy; a header with a secret reaches it on standard input, not as an argument
+CURL = "curl --silent --show-error --max-time 10 --noproxy '*'"
+
 # The loop is on the host: a service that has just been started may need a moment.
 _LOOP = """
 i=0
@@ -16,6 +19,17 @@ while ! reason=$(sh -c "$1" 2>&1); do
     sleep 1
 done
 """
+
+
+def answers(request: str, status: int) -> str:
+    """A script for `passes`: whether the answer has this status (RFC 9110, 15).
+
+    + request: arguments of curl(1).
+    """
+    return f"""
+        answer=$({CURL} --output /dev/null --write-out '%{{http_code}}' {request})
+        echo "it says $answer and not {status}"
+        [ "$answer" = {status} ]"""
 
 
 class Failure(FactBase[str | None]):

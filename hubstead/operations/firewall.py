@@ -31,6 +31,7 @@ from pyinfra.context import host
 from hubstead.operations import files
 
 Network = IPv4Network | IPv6Network
+EVERYONE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 INPUT, USERS = "HUBSTEAD-INPUT", "HUBSTEAD-USERS"
 APPLY = "/usr/local/lib/hubstead/firewall-apply"

@@ -25,7 +25,7 @@ class MachineState:
     """The host. Sizes are MiB; `listeners` maps a TCP port to who listens on it.
 
     `bare`: nothing of Hubstead was ever put here. `roles` are those that a switch may make
-    needless, as `hubstead.roles.base.claim` notes them down.
+    needless, as `hubstead.notes.claim` notes them down.
     """
 
     os: str

@@ -27,9 +27,10 @@ UV = f"{ROOT}/uv/current/bin/uv"
 _LOCKS = Path(__file__).parents[2] / "locks"
 
 
-def lock(component: str) -> str:
-    """The hash-pinned requirements of a component, as `make locks` wrote them."""
-    return (_LOCKS / f"{component}.txt").read_text()
+def lock(component: str, *parts: str) -> str:
+    """The hash-pinned requirements of a component and its parts, as `make locks` wrote them."""
+    names = [component, *(f"{component}/{part}" for part in parts)]
+    return "".join((_LOCKS / f"{name}.txt").read_text() for name in names)
 
 
 def npm_lock(component: str) -> tuple[str, str]:

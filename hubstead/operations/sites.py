@@ -97,6 +97,17 @@ dpkg --verify "$2" | awk '{ print $NF }'
 """
 
 
+def reload_hook(server: WebServer) -> str:
+    """What runs when the certificate was renewed, in a sandbox without the sockets that a test of
+    the configuration opens. The reload tests it: Apache's (apachectl(8), graceful), and Nginx's by
+    our drop-in.
+    """
+    return f"""#!/bin/sh
+# Written by Hubstead.
+exec systemctl try-reload-or-restart {server.unit}
+"""
+
+
 class Foreign(FactBase[list[str]]):
     """Files below a server's directory that no package brought, or that someone edited."""
 

@@ -10,6 +10,8 @@ from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, 
 from pyinfra.context import host
 from pyinfra.facts.server import Which
 
+from hubstead.operations import checks
+
 COMMAND = "/usr/local/bin/hub-users"
 
 
@@ -62,3 +64,13 @@ def declared(people: list[dict[str, Any]]) -> Generator[StringCommand]:
     if host.get_fact(Which, COMMAND) and not host.get_fact(Changes, arguments, _stdin=text):
         return
     yield StringCommand(COMMAND, *arguments, _stdin=text)
+
+
+def answers(server: str) -> None:
+    """Ensure that the table can be asked. `server` is the name of the host that has it."""
+    checks.passes(
+        name="Ask the users table",
+        part="The users table",
+        script=f"{COMMAND} status --json",
+        mend=f"journalctl -u 'postgresql*' on {server}; hub-users status",
+    )

@@ -1,1 +1,1 @@
-"""The roles: each module is one part of the service, read from top to bottom."""
+"""Roles, a folder a tier: each module has one, which takes the host's Site (hubstead.site)."""

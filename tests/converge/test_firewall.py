@@ -143,7 +143,8 @@ def script(tmp_path: Path, patch: str) -> str:
     path = tmp_path / "patched.py"
     path.write_text(
         "import os, signal\nfrom hubstead.operations import firewall as chains\n"
-        f"{patch}\nfrom hubstead.roles.firewall import firewall\nfirewall()\n"
+        f"{patch}\nfrom hubstead.roles.machine.firewall import firewall\n"
+        "from hubstead.site import here\nfirewall(here())\n"
     )
     return str(path)
 

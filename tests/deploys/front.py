@@ -1,39 +1,40 @@
 """What stands in front of the service, with its certificate, without the service itself."""
 
+from hubstead import parts
 from hubstead.progress import tier
-from hubstead.roles.apache import apache
-from hubstead.roles.base import base
-from hubstead.roles.certbot import certbot
-from hubstead.roles.chp import chp
-from hubstead.roles.expiry import expiry
-from hubstead.roles.nginx import nginx
-from hubstead.roles.node import node
-from hubstead.roles.python import python
-from hubstead.roles.retire import retire
-from hubstead.roles.tls import tls, tls_settled, trust
-from hubstead.roles.traefik import traefik
-from hubstead.roles.wanted import wants
+from hubstead.retire import retire
+from hubstead.roles.certificates.certbot import certbot
+from hubstead.roles.certificates.expiry import expiry
+from hubstead.roles.certificates.tls import tls, tls_settled, trust
+from hubstead.roles.edge.apache import apache
+from hubstead.roles.edge.nginx import nginx
+from hubstead.roles.machine.base import base
+from hubstead.roles.machine.node import node
+from hubstead.roles.machine.python import python
+from hubstead.site import here
+from hubstead.wanted import wants
+
+site = here()
 
 tier("base")
-if wants("base"):
-    base()
-retire()
-if wants("tls"):
-    tls()
-    trust()
-if wants("python"):
-    python()
-if wants("traefik"):
-    traefik()
-if wants("chp"):
-    node()
-    chp()
-if wants("nginx"):
-    nginx()
-if wants("apache"):
-    apache()
-if wants("certbot"):
-    certbot()
-tls_settled()
-if wants("expiry"):
-    expiry()
+if wants(site, "base"):
+    base(site)
+retire(site)
+if wants(site, "tls"):
+    tls(site)
+    trust(site)
+if wants(site, "python"):
+    python(site)
+if wants(site, "chp"):
+    node(site)
+if wants(site, "jupyterhub"):
+    parts.proxy(site).deploy(site)
+if wants(site, "nginx"):
+    nginx(site)
+if wants(site, "apache"):
+    apache(site)
+if wants(site, "certbot"):
+    certbot(site)
+tls_settled(site)
+if wants(site, "expiry"):
+    expiry(site)

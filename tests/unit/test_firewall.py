@@ -10,7 +10,8 @@ from pyinfra.api import FunctionCommand, StringCommand
 
 from hubstead.operations import addresses, files, firewall
 from hubstead.operations.firewall import FirewallState, Opening, Policy, Users
-from hubstead.roles.firewall import FirewallSettings, LockOutError, refuse_lock_out
+from hubstead.roles.machine.firewall import LockOutError, refuse_lock_out
+from hubstead.settings.firewall import FirewallSettings
 
 USERS = Users(
     bridge="hubstead0",

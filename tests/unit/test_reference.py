@@ -8,7 +8,7 @@ from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
 
 from hubstead import reference
-from hubstead.settings import known_keys, models
+from hubstead.settings.model import known_keys, models
 
 
 def test_the_page_is_what_the_models_say() -> None:

@@ -5,40 +5,36 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
 from psycopg.conninfo import conninfo_to_dict
-from pyinfra.api.inventory import Inventory
-from pyinfra.context import ctx_host, ctx_inventory
 from sqlalchemy import make_url
 
-from hubstead import secrets
-from hubstead.roles import jupyterlab, postgres
+from hubstead import database, secrets
+from hubstead.roles.lab import jupyterlab
+from hubstead.secrets import Secrets
+from hubstead.settings.secrets import SecretsSettings
+from tests.unit.sites import HUB, sites
 
 NAME = "hub_cookie_secret"
 PLAIN = Path(".secrets/hub.example.org.json")
 
 
-def use_inventory(**data: object) -> None:
-    """An inventory of one host, with this data, and the host at hand."""
-    inventory = Inventory((["hub.example.org"], data), hub=(["hub.example.org"], {}))
-    ctx_inventory.set(inventory)
-    ctx_host.set(inventory.get_host("hub.example.org"))
+def of(hub: str = HUB, **settings: Any) -> Secrets:
+    """The secrets of an inventory, by the name of its hub host."""
+    return Secrets(hub, SecretsSettings(**settings))
 
 
 @pytest.fixture(autouse=True)
-def control_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def control_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HUBSTEAD_AGE_IDENTITY", raising=False)
-    use_inventory()
-    yield
-    ctx_host.reset()
-    ctx_inventory.reset()
 
 
 Person = Callable[[str], str]
@@ -60,15 +56,17 @@ def person(monkeypatch: pytest.MonkeyPatch) -> Person:
 
 
 def test_a_secret_is_made_once() -> None:
-    first = secrets.generated(NAME)
+    kept = of()
+    first = kept.generated(NAME)
     assert len(bytes.fromhex(first)) == 32
-    assert secrets.generated(NAME) == first
-    assert secrets.generated("another") != first
+    assert kept.generated(NAME) == first
+    assert kept.generated("another") != first
     assert json.loads(PLAIN.read_text())[NAME] == first
 
 
 def test_only_the_owner_reads_the_file() -> None:
-    secrets.generated(NAME)
+    kept = of()
+    kept.generated(NAME)
     assert stat.S_IMODE(PLAIN.stat().st_mode) == 0o600
     assert stat.S_IMODE(PLAIN.parent.stat().st_mode) == 0o700
     names = sorted(path.name for path in PLAIN.parent.iterdir())
@@ -76,30 +74,29 @@ def test_only_the_owner_reads_the_file() -> None:
 
 
 def test_hosts_of_different_inventories_have_different_secrets() -> None:
-    first = secrets.generated(NAME)
-    inventory = Inventory((["other.example.org"], {}), hub=(["other.example.org"], {}))
-    ctx_inventory.set(inventory)
-    ctx_host.set(inventory.get_host("other.example.org"))
-    assert secrets.generated(NAME) != first
+    kept = of()
+    first = kept.generated(NAME)
+    assert of("other.example.org").generated(NAME) != first
 
 
 def test_the_environment_beats_age_beats_the_plain_file(
     person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = secrets.generated(NAME)
+    kept = of()
+    plain = kept.generated(NAME)
     person("ada")
-    use_inventory(secrets_age_file="team.age")
-    encrypted = secrets.generated(NAME)
+    kept = of(secrets_age_file="team.age")
+    encrypted = kept.generated(NAME)
     assert encrypted != plain
-    assert secrets.generated(NAME) == encrypted
+    assert kept.generated(NAME) == encrypted
     monkeypatch.setenv("HUBSTEAD_HUB_COOKIE_SECRET", "from the environment")
-    assert secrets.generated(NAME) == "from the environment"
+    assert kept.generated(NAME) == "from the environment"
 
 
 def test_the_age_file_tells_nothing_without_the_identity(person: Person) -> None:
     person("ada")
-    use_inventory(secrets_age_file="team.age")
-    secret = secrets.generated(NAME)
+    kept = of(secrets_age_file="team.age")
+    secret = kept.generated(NAME)
     data = Path("team.age").read_bytes()
     assert data.startswith(b"age-encryption.org/v1")
     assert secret.encode() not in data
@@ -107,9 +104,9 @@ def test_the_age_file_tells_nothing_without_the_identity(person: Person) -> None
 
 
 def test_without_an_identity_the_error_says_how_to_set_one() -> None:
-    use_inventory(secrets_age_file="team.age")
+    kept = of(secrets_age_file="team.age")
     with pytest.raises(secrets.SecretsError, match=r"set HUBSTEAD_AGE_IDENTITY to .*age-keygen"):
-        secrets.generated(NAME)
+        kept.generated(NAME)
 
 
 @pytest.mark.parametrize(
@@ -127,81 +124,82 @@ def test_a_broken_identity_is_named_and_not_quoted(
     if content is not None:
         Path("key.txt").write_bytes(content.encode() if isinstance(content, str) else content)
     monkeypatch.setenv("HUBSTEAD_AGE_IDENTITY", "key.txt")
-    use_inventory(secrets_age_file="team.age")
+    kept = of(secrets_age_file="team.age")
     with pytest.raises(secrets.SecretsError, match=rf"'key.txt': .*{reason}") as caught:
-        secrets.generated(NAME)
+        kept.generated(NAME)
     assert "HUNTER2" not in str(caught.value)
 
 
 def test_a_stranger_is_told_whom_to_ask_for_what(person: Person) -> None:
     person("ada")
-    use_inventory(secrets_age_file="team.age")
-    secrets.generated(NAME)
+    kept = of(secrets_age_file="team.age")
+    kept.generated(NAME)
     key = person("eve")
     with pytest.raises(secrets.SecretsError, match=f"add {key} to `secrets_age_recipients`"):
-        secrets.generated(NAME)
+        kept.generated(NAME)
 
 
 def test_who_is_added_to_the_recipients_can_read_after_one_run(person: Person) -> None:
     """A run that needed no new secret once left the file as it was."""
     eve, ada = person("eve"), person("ada")
-    use_inventory(secrets_age_file="team.age")
-    secret = secrets.generated(NAME)
-    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[ada, eve])
-    assert secrets.generated(NAME) == secret
+    kept = of(secrets_age_file="team.age")
+    secret = kept.generated(NAME)
+    kept = of(secrets_age_file="team.age", secrets_age_recipients=[ada, eve])
+    assert kept.generated(NAME) == secret
     person("eve")
-    assert secrets.generated(NAME) == secret
-    secrets.generated("another")
+    assert kept.generated(NAME) == secret
+    kept.generated("another")
     person("ada")
-    assert secrets.generated(NAME) == secret
+    assert kept.generated(NAME) == secret
 
 
 def test_who_leaves_the_recipients_cannot_read_what_is_new(person: Person) -> None:
     eve, ada = person("eve"), person("ada")
-    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[ada, eve])
-    secrets.generated(NAME)
-    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[ada])
-    secrets.generated(NAME)
+    kept = of(secrets_age_file="team.age", secrets_age_recipients=[ada, eve])
+    kept.generated(NAME)
+    kept = of(secrets_age_file="team.age", secrets_age_recipients=[ada])
+    kept.generated(NAME)
     person("eve")
-    use_inventory(secrets_age_file="team.age")
+    kept = of(secrets_age_file="team.age")
     with pytest.raises(secrets.SecretsError, match="cannot be opened"):
-        secrets.generated(NAME)
+        kept.generated(NAME)
 
 
 def test_without_a_list_nobody_is_locked_out(person: Person) -> None:
     eve, ada = person("eve"), person("ada")
-    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[ada, eve])
-    secret = secrets.generated(NAME)
+    kept = of(secrets_age_file="team.age", secrets_age_recipients=[ada, eve])
+    secret = kept.generated(NAME)
     person("eve")
-    use_inventory(secrets_age_file="team.age")
-    secrets.generated("another")
+    kept = of(secrets_age_file="team.age")
+    kept.generated("another")
     person("ada")
-    assert secrets.generated(NAME) == secret
+    assert kept.generated(NAME) == secret
 
 
 def test_recipients_without_oneself_are_refused(person: Person) -> None:
     eve, ada = person("eve"), person("ada")
-    use_inventory(secrets_age_file="team.age", secrets_age_recipients=[eve])
+    kept = of(secrets_age_file="team.age", secrets_age_recipients=[eve])
     with pytest.raises(secrets.SecretsError, match=f"leaves out your own key, {ada}"):
-        secrets.generated(NAME)
+        kept.generated(NAME)
     assert not Path("team.age").exists()
 
 
 @pytest.mark.parametrize("text", ['{"half": ', "[]", '{"number": 1}', ""])
 def test_a_corrupt_file_is_named_and_left_alone(text: str) -> None:
+    kept = of()
     PLAIN.parent.mkdir()
     PLAIN.write_text(text)
     with pytest.raises(secrets.SecretsError, match=PLAIN.name):
-        secrets.generated(NAME)
+        kept.generated(NAME)
     assert PLAIN.read_text() == text
 
 
 def test_a_corrupt_age_file_is_named_and_left_alone(person: Person) -> None:
     person("ada")
-    use_inventory(secrets_age_file="team.age")
+    kept = of(secrets_age_file="team.age")
     Path("team.age").write_bytes(b"garbage")
     with pytest.raises(secrets.SecretsError, match=r"team\.age cannot be opened"):
-        secrets.generated(NAME)
+        kept.generated(NAME)
     assert Path("team.age").read_bytes() == b"garbage"
 
 
@@ -225,6 +223,7 @@ def test_a_secret_that_would_do_harm_is_refused_and_not_shown(
     kind: secrets.Kind, value: str, words: str, source: str, person: Person,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    kept = of()
     if source == "environment":
         monkeypatch.setenv("HUBSTEAD_HUB_COOKIE_SECRET", value)
         where = "HUBSTEAD_HUB_COOKIE_SECRET"
@@ -233,11 +232,11 @@ def test_a_secret_that_would_do_harm_is_refused_and_not_shown(
         where = str(PLAIN)
     else:
         person("ada")
-        use_inventory(secrets_age_file="team.age")
+        kept = of(secrets_age_file="team.age")
         secrets.AgeStore(Path("team.age"), []).write({NAME: value})
         where = "team.age"
     with pytest.raises(secrets.SecretsError) as caught:
-        secrets.generated(NAME, kind)
+        kept.generated(NAME, kind)
     message = str(caught.value)
     assert f"`{NAME}` ({where}" in message and words in message
     assert value.strip() not in message
@@ -245,8 +244,9 @@ def test_a_secret_that_would_do_harm_is_refused_and_not_shown(
 
 
 def test_what_is_made_here_is_of_every_kind() -> None:
+    kept = of()
     for kind in (secrets.PRINTABLE, secrets.TOKEN, secrets.HEX, jupyterlab.SECRET_KEY):
-        assert secrets.generated(NAME, kind) == secrets.generated(NAME)
+        assert kept.generated(NAME, kind) == kept.generated(NAME)
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one-host", "two-hosts"])
@@ -257,27 +257,21 @@ def test_a_password_means_itself_where_it_is_read(
     apart: bool, password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a URL of SQLAlchemy and in a connection string of libpq."""
-    if apart:
-        inventory = Inventory(
-            (["hub.example.org", "db.example.org"], {}),
-            hub=(["hub.example.org"], {}), db=(["db.example.org"], {}),
-        )  # fmt: skip
-        ctx_inventory.set(inventory)
-        ctx_host.set(inventory.get_host("hub.example.org"))
+    site = sites({}, db="db.example.org" if apart else HUB)[HUB]
     for role in ("JUPYTERHUB", "USERDB_READER"):
         monkeypatch.setenv(f"HUBSTEAD_POSTGRES_{role}_PASSWORD", password)
-    url = make_url(postgres.database_url("jupyterhub"))
+    url = make_url(database.url(site, "jupyterhub"))
     assert (url.username, url.password, url.database) == ("jupyterhub", password, "jupyterhub")
     assert url.host == ("db.example.org" if apart else None)
-    words = conninfo_to_dict(postgres.conninfo("userdb_reader"))
+    words = conninfo_to_dict(database.conninfo(site, "userdb_reader"))
     assert (words["user"], words["password"]) == ("userdb_reader", password)
-    assert words["host"] == ("db.example.org" if apart else postgres.SOCKETS)
+    assert words["host"] == ("db.example.org" if apart else database.SOCKETS)
 
 
 def _generate(directory: Path) -> list[str]:
     os.chdir(directory)
-    use_inventory()
-    return [secrets.generated(f"secret_{number}") for number in range(20)]
+    kept = of()
+    return [kept.generated(f"secret_{number}") for number in range(20)]
 
 
 def test_runs_at_the_same_time_share_their_secrets(tmp_path: Path) -> None:

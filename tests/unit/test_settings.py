@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pyinfra.api.inventory import Inventory
 
-from hubstead import settings
-from hubstead.settings import SettingsError, check, check_inventory
+from hubstead.settings import model as settings
+from hubstead.settings.model import SettingsError, check, check_inventory
 
 PROJECT = Path(__file__).parents[2]
 AGE_KEY = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
@@ -207,9 +207,6 @@ def test_a_host_of_a_strange_name_is_refused(name: str) -> None:
             {"application": "jupyterlab", "edge": "nginx", "hub_base_url": "/jupyter/"},
             ["`hub_base_url` = '/jupyter/'", "application"],
         ),
-        ({"edge_http_port": 443}, ["edge_http_port", "edge_https_port"]),
-        ({"edge_https_port": 8099}, ["edge_https_port", "the API of traefik"]),
-        ({"edge_https_port": 8081}, ["edge_https_port", "hub_api_port"]),
         ({"hub_users": ["ada", "eve"]}, ["hub_users", "enabled admin"]),
         ({"hub_users": [{"username": "ada", "admin": True}, "ada"]}, ["hub_users", "'ada'"]),
         ({"hub_users": [{"username": "a", "admin": True, "enabled": False}]}, ["enabled admin"]),

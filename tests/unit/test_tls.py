@@ -17,7 +17,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 from hubstead import pem
 from hubstead.operations.pairs import PairState, parse_pair
-from hubstead.settings import check
+from hubstead.settings.model import check
 from tests.unit.plans import DEBIAN_13, Plan
 
 PEM = serialization.Encoding.PEM

@@ -8,10 +8,8 @@ import json
 import psycopg
 import pytest
 import sqlalchemy
-from pyinfra.api.inventory import Inventory
-from pyinfra.context import ctx_host, ctx_inventory
 
-import hubstead.roles.postgres as postgres_role
+import hubstead.database as access
 from hubstead.operations import postgres
 from hubstead.operations.postgres import (
     ClusterState,
@@ -21,6 +19,7 @@ from hubstead.operations.postgres import (
     scram_verifier,
 )
 from tests.unit.operations.support import commands
+from tests.unit.sites import site
 
 from .support import Cluster, HubUsers
 
@@ -66,13 +65,11 @@ def test_one_logs_in_with_the_password_and_no_other(cluster: Cluster, password: 
 def test_the_services_log_in_with_a_password_from_the_environment(
     cluster: Cluster, password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inventory = Inventory((["hub.example.org"], {}), hub=(["hub.example.org"], {}))
     monkeypatch.setenv("HUBSTEAD_POSTGRES_OP_OWNER_PASSWORD", password)
-    monkeypatch.setattr(postgres_role, "SOCKETS", str(cluster.directory))
-    monkeypatch.setattr(postgres_role, "ACCESS", {"op_owner": "postgres"})
+    monkeypatch.setattr(access, "SOCKETS", str(cluster.directory))
+    monkeypatch.setattr(access, "ACCESS", {"op_owner": "postgres"})
     converge(cluster, login_role, role="op_owner", password=password)
-    with ctx_inventory.use(inventory), ctx_host.use(inventory.get_host("hub.example.org")):
-        line, url = postgres_role.conninfo("op_owner"), postgres_role.database_url("op_owner")
+    line, url = access.conninfo(site(), "op_owner"), access.url(site(), "op_owner")
     with psycopg.connect(line) as connection:
         assert connection.pgconn.used_password
     engine = sqlalchemy.create_engine(url)

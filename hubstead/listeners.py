@@ -1,0 +1,134 @@
+"""Listeners: each TCP port on which something of ours listens, declared once.
+
+The firewall, the check for taken ports, the names in certificates, the alarm for those that end and
+verify read this list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from hubstead import parts
+from hubstead.settings.edge import EdgeSettings
+from hubstead.settings.jupyterhub import HubSettings
+from hubstead.settings.model import SettingsError
+from hubstead.settings.tls import TlsSettings
+from hubstead.site import Site
+
+#: Whoever asks; the host that plays a tier; the users' servers
+Reach = Literal["everyone", "edge", "hub", "servers"]
+LOOPBACK = "127.0.0.1"
+#: Where certbot answers the challenges of an ACME server (RFC 8555, 8.3), on loopback: a port that
+#: root alone can take, and that nobody has (IANA)
+CHALLENGE_PORT = 8
+DATABASE_PORT = 5432
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A TCP port of the host at hand.
+
+    + role: whose process it is; None for the owner's, who leads to the service from there.
+    + setting: the key that moves it; None where it is fixed.
+    + unit: of systemd, to which the process belongs.
+    + reach: who may connect, beside the host itself.
+    + address: where it listens; None: on every address.
+    + certificate: the protocol in which it shows one (`openssl s_client -starttls`, or "tls").
+    + names: in that certificate.
+    + always: whether it listens as long as the host runs.
+    """
+
+    role: str | None
+    port: int
+    unit: str
+    setting: str | None = None
+    reach: tuple[Reach, ...] = ()
+    address: str | None = None
+    certificate: Literal["tls", "postgres"] | None = None
+    names: tuple[str, ...] = ()
+    always: bool = True
+
+    def __str__(self) -> str:
+        return f"`{self.setting}`" if self.setting else self.unit
+
+
+def listeners(site: Site) -> list[Listener]:
+    """Those of the host at hand. Raises SettingsError where two have the same port."""
+    found = [*_front(site), *_behind_the_edge(site), *_hub(site), *_database(site)]
+    by_port: dict[int, Listener] = {}
+    for listener in found:
+        other = by_port.setdefault(listener.port, listener)
+        if other is not listener:
+            raise SettingsError(
+                f"{site.here.name}: {listener} and {other} have the same port, {listener.port}; no "
+                "host was touched. Set one of them to another."
+            )
+    return found
+
+
+def _front(site: Site) -> Iterator[Listener]:
+    """What people reach; certbot answers the ACME server behind it."""
+    if not site.plays("edge"):
+        return
+    settings = site[EdgeSettings]
+    server = {"nginx": site.distribution.nginx, "apache": site.distribution.apache}
+    unit = server[site.front].unit if site.has_edge else parts.proxy(site).unit
+    role = site.front if settings.edge_site else None
+    yield Listener(role, settings.edge_http_port, unit, "edge_http_port", ("everyone", "servers"))
+    yield Listener(
+        role,
+        settings.edge_https_port,
+        unit,
+        "edge_https_port",
+        ("everyone", "servers"),
+        certificate="tls" if role else None,
+        names=tuple(site.names),
+    )
+    if site[TlsSettings].tls == "acme":
+        yield Listener("certbot", CHALLENGE_PORT, "certbot.service", address=LOOPBACK, always=False)
+
+
+def _behind_the_edge(site: Site) -> Iterator[Listener]:
+    if not site.plays("hub") or not site.has_edge:
+        return
+    hub = site.application == "jupyterhub"
+    yield Listener(
+        site[EdgeSettings].proxy if hub else "jupyterlab",
+        site[EdgeSettings].proxy_port,
+        parts.proxy(site).unit if hub else site.distribution.nginx.unit,
+        "proxy_port",
+        ("edge",) if site.edge_apart else (),
+        address=None if site.edge_apart else LOOPBACK,
+        certificate="tls",
+        names=(site.proxy_address,),
+    )
+
+
+def _hub(site: Site) -> Iterator[Listener]:
+    if not site.serves("jupyterhub"):
+        return
+    proxy = parts.proxy(site)
+    yield Listener(
+        "jupyterhub",
+        site[HubSettings].hub_api_port,
+        "jupyterhub.service",
+        "hub_api_port",
+        ("servers",),
+        address=str(parts.spawner(site).network(site).gateway),
+    )
+    yield Listener(site[EdgeSettings].proxy, proxy.api_port, proxy.unit, address=LOOPBACK)
+
+
+def _database(site: Site) -> Iterator[Listener]:
+    """On the hub host it is a Unix socket alone."""
+    if site.plays("db") and site.db_apart:
+        yield Listener(
+            "postgres",
+            DATABASE_PORT,
+            site.distribution.postgres.unit,
+            reach=("hub",),
+            certificate="postgres",
+            names=(site.db.address,),
+        )

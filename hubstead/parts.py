@@ -1,0 +1,139 @@
+"""Parts: what a proxy, an authenticator or a spawner adds to the Hub and to its host.
+
+Each is a module of its own in a folder of hubstead/roles/hub, with the part as its `PART`, and its
+Settings where it has any. Its name, with hyphens, is the value of the setting: the module is all
+that a new choice needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
+
+from hubstead.hub import Configuration
+from hubstead.settings.edge import EdgeSettings
+from hubstead.settings.jupyterhub import HubSettings
+from hubstead.settings.model import Choice
+from hubstead.site import Site
+
+_ROLES = "hubstead.roles.hub"
+AUTHENTICATORS, SPAWNERS, PROXIES = "authenticators", "spawners", "proxies"
+
+
+#: Operations on the host at hand; pyinfra's `@deploy` returns what nobody needs
+Deploy = Callable[..., object]
+
+
+def _nothing(site: Site) -> None:
+    """Do nothing."""
+
+
+def _no_credentials(site: Site) -> Mapping[str, str]:
+    return {}
+
+
+def _no_units(site: Site) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What any choice adds.
+
+    + configuration: of the Hub, as data.
+    + credentials: secrets that the Hub's unit is handed, by their names in the configuration.
+    + lock: what the Hub's release needs for it, locks/hub/NAME.txt; None for nothing.
+    + deploy: what it needs on the hub host, with packages of the distribution.
+    + units: of systemd that the Hub's unit needs.
+    + groups: of the Hub's user.
+    + lifts: lines of the Hub's unit which lift a part of its hardening, each with its reason.
+    + verify: its own checks of a deployed service.
+    """
+
+    configuration: Callable[[Site], Configuration]
+    verify: Deploy
+    credentials: Callable[[Site], Mapping[str, str]] = _no_credentials
+    lock: str | None = None
+    deploy: Deploy = _nothing
+    units: Callable[[Site], tuple[str, ...]] = _no_units
+    groups: Callable[[Site], tuple[str, ...]] = _no_units
+    lifts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authenticator(Part):
+    """How people log in."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The users' servers as the host sees them: `gateway` is its own address among them."""
+
+    bridge: str
+    subnet: IPv4Network
+    gateway: IPv4Address
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spawner(Part):
+    """How people's servers run, on `network`: a bridge of the host's."""
+
+    network: Callable[[Site], Network]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy(Part):
+    """What routes people to their servers.
+
+    + unit: of systemd, of Hubstead alone.
+    + api_port: on loopback, where the Hub tells it the routes.
+    + absent: the removal of all that `deploy` brings.
+    """
+
+    unit: str
+    api_port: int
+    absent: Deploy
+
+
+P = TypeVar("P", bound=Part)
+
+
+def _part(kind: type[P], folder: str, name: str) -> P:
+    """The part of a module. Raises TypeError for one that is of another kind."""
+    module = import_module(f"{_ROLES}.{folder}.{name.replace('-', '_')}")
+    if not isinstance(module.PART, kind):
+        raise TypeError(f"{module.__name__}.PART is no {kind.__name__}")
+    return module.PART
+
+
+def proxies() -> dict[str, Proxy]:
+    """Every proxy, chosen or not, by name."""
+    return {name: _part(Proxy, PROXIES, name) for name in Choice(PROXIES).names}
+
+
+def proxy(site: Site) -> Proxy:
+    """The one that the settings choose."""
+    return _part(Proxy, PROXIES, site[EdgeSettings].proxy)
+
+
+def authenticator(site: Site) -> Authenticator:
+    """The one that the settings choose."""
+    return _part(Authenticator, AUTHENTICATORS, site[HubSettings].hub_authenticator)
+
+
+def spawner(site: Site) -> Spawner:
+    """The one that the settings choose."""
+    return _part(Spawner, SPAWNERS, site[HubSettings].hub_spawner)
+
+
+def hub_url(site: Site) -> str:
+    """Where the users' servers and the proxy find the Hub, without a path."""
+    return f"http://{spawner(site).network(site).gateway}:{site[HubSettings].hub_api_port}"
+
+
+def chosen(site: Site) -> tuple[Part, ...]:
+    """All that the settings choose, in the order in which they are deployed."""
+    return spawner(site), proxy(site), authenticator(site)

@@ -1,0 +1,72 @@
+"""Ports: whether what listens on a port of the settings is ours, or leaves it to us.
+
+A process is known by its unit (systemd.unit(5)): many programs are called nginx.
+"""
+
+from __future__ import annotations
+
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
+
+from hubstead import parts
+from hubstead.distributions import WebServer
+from hubstead.listeners import listeners
+from hubstead.operations import apache, packages, sites
+from hubstead.site import Site
+
+#: Units that are Hubstead's alone, beside the proxies'; the redirect is of earlier versions
+_UNITS = {"jupyterhub": "jupyterhub.service", "redirect": "hubstead-redirect.service"}
+
+
+def refuse_taken_ports(site: Site, role: str) -> None:
+    """Raises PyinfraError where somebody else's process listens on a port that a role shall have.
+
+    Not somebody else's is what the role itself has there, and what an earlier run brought for
+    another role, which this run moves away first.
+    """
+    for listener in listeners(site):
+        if listener.role != role:
+            continue
+        found = site.machine.listeners.get(listener.port, [])
+        others = [each for each in found if not _gives_way(site, each.unit, role, listener.port)]
+        if others:
+            mend = f", or set `{listener.setting}` to a free port" if listener.setting else ""
+            raise PyinfraError(
+                f"{host.name}: port {listener.port} is taken by {', '.join(map(str, others))}, a "
+                f"service that is not Hubstead's. Stop it{mend}."
+            )
+
+
+def _gives_way(site: Site, unit: str, role: str, port: int) -> bool:
+    here = site.machine
+    # hosts of before roles were noted down had these two
+    noted = here.roles if here.roles or here.bare else ("traefik", "jupyterhub")
+    ours = _UNITS | {name: proxy.unit for name, proxy in parts.proxies().items()}
+    for name in noted:
+        if unit == ours.get(name):
+            # the Hub comes behind the others, and would still be there
+            return name == role or name != "jupyterhub"
+    # these serve the owner's sites as well
+    for server in (site.distribution.nginx, site.distribution.apache):
+        if unit == server.unit:
+            if role == server.name:
+                return True
+            # JupyterLab has a site of its own on the host's Nginx
+            known = server.name in noted or (role, server.name) == ("jupyterlab", "nginx")
+            return known and port not in _others_ports(server)
+    return False
+
+
+def _others_ports(server: WebServer) -> frozenset[int]:
+    """The ports that a web server has without our sites; none where it goes with them."""
+    state = host.get_fact(apache.Apache)
+    ours = {apache.PORTS} if state.replaced else set()
+    foreign: list[str] = host.get_fact(sites.Foreign, server)
+    theirs = [path for path in foreign if "hubstead" not in path and path not in ours]
+    if host.get_fact(packages.Note, server.name) and not theirs:
+        return frozenset()
+    if server.name == "apache":
+        return state.others | (apache.DEFAULT_PORTS if state.replaced else state.ports_conf)
+    # the package's page, which comes back
+    page = {80} if host.get_fact(sites.DefaultSite, server).disabled_by_us else set()
+    return host.get_fact(sites.NginxPorts) | page

@@ -1,0 +1,47 @@
+"""Expiry: the alarm for certificates that are about to end, on every host that serves one.
+
+It asks over TLS, as a visitor would: what lies on the disk may be newer than what is served.
+"""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from hubstead.certificates import INTERNAL
+from hubstead.listeners import LOOPBACK, listeners
+from hubstead.operations import files, units
+from hubstead.programs import program
+from hubstead.render import render
+from hubstead.settings.tls import TlsSettings
+from hubstead.site import Site
+
+SCRIPT = "/usr/local/lib/hubstead/certificate-check"
+ENDPOINTS = f"{INTERNAL}/endpoints"
+_UNIT = "hubstead-certificate-check"
+_SERVICE, _TIMER = (f"/etc/systemd/system/{_UNIT}.{suffix}" for suffix in ("service", "timer"))
+
+
+def endpoints(site: Site) -> list[str]:
+    """What the host at hand serves over TLS: protocol, address, port, name."""
+    return [
+        f"{listener.certificate} {LOOPBACK} {listener.port} {name}"
+        for listener in listeners(site)
+        if listener.certificate
+        for name in listener.names
+    ]
+
+
+@deploy("expiry")
+def expiry(site: Site) -> None:
+    days = site[TlsSettings].tls_expiry_days
+    files.present(
+        name="Write the alarm for certificates",
+        entries={
+            INTERNAL: files.Directory(),
+            ENDPOINTS: files.File("".join(f"{line}\n" for line in endpoints(site))),
+            SCRIPT: files.File(program("certificate_check.py"), mode="755"),
+            _SERVICE: files.File(render("expiry", _SERVICE, days=days)),
+            _TIMER: files.File(render("expiry", _TIMER)),
+        },
+    )
+    units.running(name="Look for them every hour", unit=f"{_UNIT}.timer")

@@ -1,0 +1,1 @@
+"""`edge`: what stands in front of the service."""

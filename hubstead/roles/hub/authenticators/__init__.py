@@ -1,0 +1,1 @@
+"""`hub_authenticator`: how people log in."""

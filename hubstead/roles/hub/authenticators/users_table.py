@@ -1,0 +1,36 @@
+"""Login by the users table: people of the settings (`hub_users`), and those of `hub-users add`."""
+
+from __future__ import annotations
+
+from hubstead import database, hub, parts
+from hubstead.operations import users_table
+from hubstead.parts import Authenticator
+from hubstead.site import Site
+
+
+def _configuration(site: Site) -> hub.Configuration:
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {
+                "authenticator_class": "hubstead_hub.authenticator.UsersTableAuthenticator",
+                "template_paths": [hub.packaged("hubstead_hub", "templates")],
+            },
+            "UsersTableAuthenticator": {
+                "dsn_file": hub.credential_file("users"),
+                # users' servers reach the Hub's port too: their word on where a login comes from
+                # counts nothing
+                "servers_network": str(parts.spawner(site).network(site).subnet),
+            },
+        }
+    )
+
+
+def _verify(site: Site) -> None:
+    users_table.answers(server=site.db.name)
+
+
+PART = Authenticator(
+    configuration=_configuration,
+    credentials=lambda site: {"users": database.conninfo(site, "userdb_reader")},
+    verify=_verify,
+)

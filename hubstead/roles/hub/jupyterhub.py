@@ -1,0 +1,144 @@
+"""JupyterHub: release, configuration, credentials, unit."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from hubstead import database, hub, parts, secrets, wheels
+from hubstead.notes import claim
+from hubstead.operations import accounts, files, units
+from hubstead.ports import refuse_taken_ports
+from hubstead.programs import program
+from hubstead.progress import summarise
+from hubstead.releases import release
+from hubstead.render import render
+from hubstead.settings.jupyterhub import HubSettings
+from hubstead.site import Site
+
+#: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
+CREDENTIALS = "/etc/jupyterhub/credentials"
+#: Without a secret, and nobody but the Hub has to read it
+SETTINGS = "/etc/jupyterhub/settings.json"
+
+
+def _itself(site: Site) -> hub.Configuration:
+    settings = site[HubSettings]
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {
+                "db_url": hub.credential("database-url"),
+                "db_kwargs": {"pool_pre_ping": True},
+                "cookie_secret_file": hub.credential_file("cookie-secret"),
+                "base_url": settings.hub_base_url,
+                "public_url": site.url + settings.hub_base_url,
+                "hub_bind_url": parts.hub_url(site),
+                "hub_connect_url": parts.hub_url(site),
+                # the edge, as the proxy names it in X-Forwarded-For: the visitor is who comes
+                # before it
+                "trusted_downstream_ips": [net.split("/")[0] for net in site.edge_networks],
+                "concurrent_spawn_limit": settings.hub_concurrent_spawns,
+                "log_level": "DEBUG" if settings.hub_debug else "INFO",
+                # running servers outlive the Hub: it finds them again when it starts
+                "cleanup_servers": False,
+                "cleanup_proxy": False,
+                "services": [{"name": "metrics", "api_token": hub.credential("metrics")}],
+                "load_roles": [
+                    {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
+                ],
+            },
+        },
+        code=("refuse_at_once_while_the_database_is_away",) if site.db_apart else (),
+    )
+
+
+def _culler(site: Site) -> hub.Configuration:
+    """What stops servers that are idle, or old."""
+    settings = site[HubSettings]
+    timeout = settings.hub_idle_timeout or settings.hub_max_age
+    if not timeout:
+        return hub.Configuration({})
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+    command = ["/opt/hubstead/hub/current/bin/python", "-m", "jupyterhub_idle_culler"]
+    command += [f"--timeout={timeout}", f"--max-age={settings.hub_max_age}"]
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {
+                "services": [{"name": "idle-culler", "command": command}],
+                "load_roles": [
+                    {"name": "idle-culler", "scopes": scopes, "services": ["idle-culler"]}
+                ],
+            }
+        }
+    )
+
+
+@deploy("jupyterhub")
+def jupyterhub(site: Site) -> None:
+    settings = site[HubSettings]
+    refuse_taken_ports(site, "jupyterhub")
+    configuration, unit = (
+        "/etc/jupyterhub/jupyterhub_config.py",
+        "/etc/systemd/system/jupyterhub.service",
+    )
+    chosen = parts.chosen(site)
+    needs = [unit for part in chosen for unit in part.units(site)]
+    if not site.db_apart:
+        needs.append(site.distribution.postgres.starter)
+    credentials = {
+        "database-url": database.url(site, "jupyterhub"),
+        "cookie-secret": site.secrets.generated("hub_cookie_secret", secrets.HEX),
+        "metrics": site.secrets.generated("hub_metrics_token", secrets.TOKEN),
+    }
+    for part in chosen:
+        credentials |= part.credentials(site)
+
+    claim(site, "jupyterhub")
+    accounts.system_user(
+        name="Create the user jupyterhub",
+        user=hub.USER,
+        home="/var/lib/jupyterhub",
+        groups=[group for part in chosen for group in part.groups(site)],
+    )
+    release(
+        site,
+        name="Build the release of JupyterHub",
+        component="hub",
+        parts=[part.lock for part in chosen if part.lock],
+        wheels=wheels.of("hub"),
+    )
+    files.present(
+        name="Write the Hub's configuration",
+        entries={
+            "/etc/jupyterhub": files.Directory(),
+            "/etc/jupyterhub/conf.d": files.Directory(),
+            CREDENTIALS: files.Directory(mode="700"),
+            **{f"{CREDENTIALS}/{name}": files.secret(text) for name, text in credentials.items()},
+            # before what reads it: a Hub that restarts while a run is cut here still starts
+            SETTINGS: files.File(
+                hub.settings_json(
+                    [_itself(site), *(part.configuration(site) for part in chosen), _culler(site)]
+                ),
+                mode="640",
+                group=hub.USER,
+            ),
+            configuration: files.File(program("jupyterhub_config.py")),
+            unit: files.File(
+                render(
+                    "jupyterhub",
+                    unit,
+                    user=hub.USER,
+                    needs=needs,
+                    credentials=sorted(credentials),
+                    directory=CREDENTIALS,
+                    health=f"{parts.hub_url(site)}{settings.hub_base_url}hub/health",
+                    lifts=[line for part in chosen for line in part.lifts],
+                )
+            ),
+        },
+    )
+    units.running(
+        name="Run JupyterHub",
+        unit="jupyterhub.service",
+        inputs=["/etc/jupyterhub", "/opt/hubstead/hub/current"],
+    )
+    summarise(f"Service: {site.url}{settings.hub_base_url}")

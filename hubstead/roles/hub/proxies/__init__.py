@@ -1,0 +1,1 @@
+"""`proxy`: what routes people to their servers."""

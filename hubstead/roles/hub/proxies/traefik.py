@@ -1,0 +1,181 @@
+"""Traefik: routes users to their servers, and faces the internet where there is no edge.
+
+A unit of its own: restarting the Hub leaves it alone, so running servers stay reachable.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import bcrypt
+from pyinfra.api.deploy import deploy
+
+from hubstead import certificates, hub, secrets
+from hubstead.listeners import LOOPBACK
+from hubstead.notes import ROLES, claim
+from hubstead.operations import accounts, checks, files, units
+from hubstead.parts import Proxy
+from hubstead.ports import refuse_taken_ports
+from hubstead.releases import release
+from hubstead.render import render
+from hubstead.settings.edge import EdgeSettings
+from hubstead.site import Site
+
+USER = "traefik"
+API_USER = "jupyterhub"
+API_PORT = 8099
+#: What Traefik watches: our certificate and API, and the routes, which the Hub writes
+DYNAMIC = "/var/lib/traefik/dynamic"
+UNIT = "traefik.service"
+_FILE = f"/etc/systemd/system/{UNIT}"
+#: Traefik reads the certificate again when the file that names it changes
+HOOK = f"#!/bin/sh\n# Written by Hubstead.\ntouch {DYNAMIC}/tls.toml\n"
+
+
+def _password(site: Site) -> str:
+    """The Hub's, for the API."""
+    return site.secrets.generated("traefik_api_password", secrets.TOKEN)
+
+
+def _configuration(site: Site) -> hub.Configuration:
+    """How the Hub tells Traefik its routes: in a file, which Traefik watches."""
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {"proxy_class": "traefik_file"},
+            "TraefikFileProviderProxy": {
+                # a unit of its own, with a user of its own, in the group of the routes' directory
+                "should_start": False,
+                "enable_setup_dynamic_config": False,
+                "static_config_file": "",
+                "dynamic_config_file": f"{DYNAMIC}/routes.toml",
+                "traefik_entrypoint": "websecure",
+                "traefik_api_url": f"http://127.0.0.1:{API_PORT}",
+                "traefik_api_username": API_USER,
+                "traefik_api_password": hub.credential("proxy"),
+            },
+        },
+        code=("let_traefik_read_the_routes",),
+    )
+
+
+def _api_user(site: Site) -> str:
+    """The API's user as a line of htpasswd(1), with bcrypt.
+
+    The salt is derived from the password, so that the line is the same in every run; each password
+    is random and used once, so no two users share a salt.
+    """
+    secret = _password(site).encode()
+    digest = base64.b64encode(hashlib.sha256(b"salt" + secret).digest(), altchars=b"./")
+    # 22 characters hold 132 bits and bcrypt's salt has 128: the last one is one of four
+    salt = b"$2b$10$" + digest[:21] + b"e"
+    return f"{API_USER}:{bcrypt.hashpw(secret, salt).decode()}"
+
+
+@deploy("traefik")
+def traefik(site: Site) -> None:
+    refuse_taken_ports(site, "traefik")
+    static, certificate, api = (
+        "/etc/traefik/traefik.toml",
+        f"{DYNAMIC}/tls.toml",
+        f"{DYNAMIC}/api.toml",
+    )
+    directory = certificates.INTERNAL if site.has_edge else certificates.public_directory(site)
+
+    claim(site, "traefik")
+    accounts.system_user(
+        name="Create the user traefik",
+        user=USER,
+        home="/var/lib/traefik",
+        groups=[certificates.GROUP],
+    )
+    accounts.system_user(
+        name="Create the user jupyterhub", user=hub.USER, home="/var/lib/jupyterhub"
+    )
+    release(site, name="Build the release of Traefik", component="traefik")
+    files.present(
+        name="Write Traefik's configuration",
+        entries={
+            "/etc/traefik": files.Directory(mode="750", group=USER),
+            static: files.File(
+                render(
+                    "traefik",
+                    static,
+                    settings=site[EdgeSettings],
+                    listen="" if site.edge_apart else LOOPBACK,
+                    edge_networks=site.edge_networks,
+                    api_port=API_PORT,
+                    dynamic=DYNAMIC,
+                ),
+                mode="640",
+                group=USER,
+            ),
+            "/var/lib/traefik": files.Directory(),
+            # the Hub writes its routes here
+            DYNAMIC: files.Directory(mode="2750", user=hub.USER, group=USER),
+            certificate: files.File(
+                render(
+                    "traefik",
+                    certificate,
+                    directory=directory,
+                    challenges=None if site.has_edge else certificates.challenges(site),
+                ),
+                mode="640",
+                group=USER,
+            ),
+            api: files.secret(render("traefik", api, user=_api_user(site)), mode="640", group=USER),
+            f"{directory}/hooks/traefik": files.File(HOOK, mode="755"),
+            _FILE: files.File(render("traefik", _FILE, user=USER)),
+        },
+    )
+    units.running(
+        name="Run Traefik",
+        unit=UNIT,
+        inputs=[static, "/opt/hubstead/traefik/current"],
+    )
+
+
+@deploy("traefik")
+def absent(site: Site) -> None:
+    """Remove it; the users' servers run on."""
+    units.stopped(name="Stop Traefik", unit=UNIT)
+    accounts.absent(name="Remove the user traefik", user=USER)
+    files.present(
+        name="Remove Traefik",
+        entries={
+            _FILE: None,
+            "/etc/traefik": None,
+            "/var/lib/traefik": None,
+            "/opt/hubstead/traefik": None,
+            f"{certificates.INTERNAL}/hooks/traefik": None,
+            f"{certificates.PUBLIC}/hooks/traefik": None,
+            f"{ROLES}/traefik": None,
+        },
+    )
+
+
+def _verify(site: Site) -> None:
+    checks.passes(
+        name="Try the proxy's API without its password",
+        part="The proxy's API",
+        script=checks.answers(f"http://{LOOPBACK}:{API_PORT}/api/overview", 401),
+        mend=f"{DYNAMIC}/api.toml",
+    )
+
+
+PART = Proxy(
+    unit=UNIT,
+    api_port=API_PORT,
+    configuration=_configuration,
+    credentials=lambda site: {"proxy": _password(site)},
+    lock="traefik",
+    deploy=traefik,
+    units=lambda site: (UNIT,),
+    lifts=(
+        "# the proxy's group reads the routes that it writes",
+        "UMask=0027",
+        f"ReadWritePaths={DYNAMIC}",
+    ),
+    absent=absent,
+    verify=_verify,
+)

@@ -1,0 +1,1 @@
+"""`hub_spawner`: how people's servers run."""

@@ -1,0 +1,377 @@
+"""Servers in Docker: the engine, their network, and their image, which is built on the host."""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pyinfra import logger
+from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
+
+from hubstead import hub, parts
+from hubstead.operations import checks, docker, files, packages, releases, units
+from hubstead.operations.addresses import Interface, Interfaces, SshConnection
+from hubstead.parts import Spawner
+from hubstead.programs import program
+from hubstead.progress import summarise
+from hubstead.render import render
+from hubstead.settings.base import BaseSettings, check_package_names
+from hubstead.settings.firewall import FirewallSettings
+from hubstead.settings.jupyterhub import HubSettings
+from hubstead.settings.model import Settings
+from hubstead.site import Site
+from hubstead.texts import is_image, is_pinned
+
+NETWORK = "hubstead"
+IMAGE = "hubstead/singleuser"
+BASE = "hubstead/base"
+#: The build context of the users' image
+CONTEXT = "/opt/hubstead/singleuser"
+UNIT = "hubstead-users-image"
+_SERVICE, _TIMER = (f"/etc/systemd/system/{UNIT}.{suffix}" for suffix in ("service", "timer"))
+
+
+#: Run on the host: which of the arguments, each ADDRESS:PORT, answer there
+_ANSWERING = """
+import socket, sys
+for target in sys.argv[1:]:
+    address, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((address, port), timeout=2).close()
+    except OSError:
+        continue
+    print(target)
+"""
+
+#: Run in a container: arguments are the Hub's health URL, and what must not answer
+_FROM_INSIDE = """
+import socket, sys, urllib.request
+health, *targets = sys.argv[1:]
+try:
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(health, timeout=5)
+except OSError as error:
+    sys.exit(f"a container cannot reach the Hub: {error}")
+for target in targets:
+    address, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((address, port), timeout=1)
+    except OSError:
+        continue
+    sys.exit(f"a container reaches the sshd of its host at {target}: the firewall is not in place")
+"""
+
+
+class DockerSettings(Settings):
+    """The engine, its network and the image of the users' servers."""
+
+    prefixes = ("docker_",)
+
+    docker_bridge: str = Field(
+        "hubstead0",
+        pattern=r"^[a-z][a-z0-9]{0,14}$",
+        description="Name of the network interface of the users' network; Docker makes it.",
+    )
+    docker_subnet: ipaddress.IPv4Network = Field(
+        ipaddress.IPv4Network("172.30.0.0/16"),
+        description="Addresses of the users' servers; no other network of yours may use them.",
+    )
+    docker_base_image: str | None = Field(
+        None,
+        description="Image that the users' image is built from: a Debian with apt. By default "
+        "debian:CODENAME-slim of the host's own release.",
+    )
+    docker_base_archives: dict[str, Path] = Field(
+        {},
+        description="Where hosts reach no image registry: tar files on the control machine with "
+        "the root file system of a minimal Debian, by codename; imported as the base image.",
+    )
+    docker_image_packages: list[str] = Field(
+        [], description="Further Debian packages in the users' image."
+    )
+    docker_image_requirements: list[str] = Field(
+        [], description='Further Python packages in it, pinned, such as "numpy==2.4.1".'
+    )
+    docker_image_refresh: bool = Field(
+        True,
+        description="Look twice a day, after 6:00 and 18:00, whether Debian has updates for what "
+        "is in the users' image, and then build it anew: servers get it at their next start.",
+    )
+    docker_image_keep: int = Field(2, ge=1, description="How many built images stay on the host.")
+    docker_log_size: int = Field(
+        10, ge=1, description="MiB of log that a container keeps, in each of 3 files."
+    )
+
+    @field_validator("docker_subnet")
+    @classmethod
+    def _roomy(cls, value: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
+        if value.prefixlen > 28:
+            raise ValueError("too small: /28 is the smallest network that makes sense here")
+        return value
+
+    @field_validator("docker_base_archives")
+    @classmethod
+    def _archives(cls, value: dict[str, Path]) -> dict[str, Path]:
+        for path in value.values():
+            if not path.is_file():
+                raise ValueError(f"{path} is not a file on this machine")
+        return value
+
+    @field_validator("docker_image_packages")
+    @classmethod
+    def _package_names(cls, value: list[str]) -> list[str]:
+        return check_package_names(value)
+
+    @field_validator("docker_image_requirements")
+    @classmethod
+    def _pinned(cls, value: list[str]) -> list[str]:
+        for requirement in value:
+            if not is_pinned(requirement):
+                raise ValueError(f'{requirement!r} is not pinned; write "NAME==VERSION"')
+        return value
+
+    @field_validator("docker_base_image")
+    @classmethod
+    def _image(cls, value: str | None) -> str | None:
+        if value is not None and not is_image(value):
+            raise ValueError("not an image such as registry.example.org/debian:13-slim")
+        return value
+
+    @property
+    def gateway(self) -> ipaddress.IPv4Address:
+        """The host's own address on the users' network."""
+        return self.docker_subnet.network_address + 1
+
+
+def context(site: Site) -> dict[str, files.File]:
+    """The build context of the users' image on the host at hand."""
+    settings, base = site[DockerSettings], site[BaseSettings]
+    codename = site.machine.codename
+    archive = settings.docker_base_archives.get(codename)
+    imported = f"{BASE}:{docker.archive_tag(archive)}" if archive else None
+    dockerfile = render(
+        "docker",
+        f"{CONTEXT}/Dockerfile",
+        image=settings.docker_base_image or imported or site.distribution.base_image,
+        packages=settings.docker_image_packages,
+        base=base,
+        codename=codename,
+    )
+    certificates = {
+        f"certificates/{path.stem}.crt": files.File(path.read_bytes())
+        for path in base.base_ca_certificates
+    }
+    return {
+        "Dockerfile": files.File(dockerfile),
+        "requirements.txt": files.File(releases.lock("singleuser")),
+        "extra-requirements.txt": files.File(
+            "".join(f"{line}\n" for line in settings.docker_image_requirements)
+        ),
+        "uv.txt": files.File(releases.lock("uv")),
+        "certificates/README": files.File("Certificate authorities of the organisation.\n"),
+        **certificates,
+    }
+
+
+def image(site: Site) -> str:
+    """The users' image on the host at hand, as REPOSITORY:TAG."""
+    return f"{IMAGE}:{docker.context_tag(context(site))}"
+
+
+def _refuse_others_interfaces(site: Site) -> None:
+    """Raises PyinfraError where the users' network would meet an interface of somebody else."""
+    settings = site[DockerSettings]
+    state = host.get_fact(docker.Network, NETWORK)
+
+    def is_ours(interface: Interface) -> bool:
+        if (
+            state
+        ):  # perhaps by its former name, which another `docker_bridge` takes away in this run
+            return interface.name == state.options.get(docker.BRIDGE_NAME)
+        # while Docker is down, and its bridges stay
+        at_home = interface.bridge and settings.gateway in interface.addresses
+        return at_home and interface.name == settings.docker_bridge
+
+    for interface in host.get_fact(Interfaces):
+        if is_ours(interface):
+            continue
+        if interface.name == settings.docker_bridge:
+            raise PyinfraError(
+                f"{host.name} has an interface {interface.name} that is not the users' network's: "
+                "set `docker_bridge` to a name that no interface has."
+            )
+        for address in interface.addresses:
+            if address in settings.docker_subnet:
+                raise PyinfraError(
+                    f"{host.name} has the address {address} ({interface.name}), which lies in "
+                    f"`docker_subnet` = {settings.docker_subnet}: set `docker_subnet` to a network "
+                    "that you do not use."
+                )
+
+
+@deploy("docker")
+def install(site: Site) -> None:
+    settings = site[DockerSettings]
+    _refuse_others_interfaces(site)
+    daemon = "/etc/docker/daemon.json"
+    files.present(
+        name="Write the engine's settings",
+        entries={
+            "/etc/docker": files.Directory(),
+            daemon: files.File(
+                render("docker", daemon, log_size=settings.docker_log_size),
+            ),
+        },
+    )
+    packages.installed(name="Install Docker", packages=site.distribution.docker.packages)
+    units.running(name="Run Docker", unit=site.distribution.docker.unit, inputs=[daemon])
+    docker.network(
+        name="Create the users' network",
+        network=NETWORK,
+        subnet=str(settings.docker_subnet),
+        options={
+            docker.BRIDGE_NAME: settings.docker_bridge,
+            # containers on one bridge see each other unless this is off
+            "com.docker.network.bridge.enable_icc": "false",
+        },
+    )
+
+
+@deploy("singleuser")
+def singleuser(site: Site) -> None:
+    settings = site[DockerSettings]
+    archive = settings.docker_base_archives.get(site.machine.codename)
+    if archive and not settings.docker_base_image:
+        docker.imported(name="Import the base image", repository=BASE, archive=archive)
+    files.present(
+        name="Write what builds the users' image",
+        entries={
+            "/usr/local/lib/hubstead": files.Directory(),
+            docker.PROGRAM: files.File(program("users_image.py"), mode="755"),
+        },
+    )
+    build = context(site)
+    docker.built(
+        name="Build the image of the users' servers",
+        repository=IMAGE,
+        tag=docker.context_tag(build),
+        directory=CONTEXT,
+        context=build,
+        keep=settings.docker_image_keep,
+    )
+    if settings.docker_image_refresh:
+        _refresh()
+    else:
+        units.stopped(name="Stop looking for updates of it", unit=f"{UNIT}.timer")
+        files.present(name="Remove the timer", entries={_SERVICE: None, _TIMER: None})
+
+
+def _refresh() -> None:
+    files.present(
+        name="Write what looks for updates of it",
+        entries={
+            _SERVICE: files.File(
+                render("docker", _SERVICE, program=docker.PROGRAM, directory=CONTEXT)
+            ),
+            _TIMER: files.File(render("docker", _TIMER)),
+        },
+    )
+    units.running(name="Look for updates of it twice a day", unit=f"{UNIT}.timer")
+    if host.get_fact(units.Unit, f"{UNIT}.service", [], []).failed:
+        logger.warning(
+            f"{host.name}: the users' image could not be brought up to date. Servers start from it "
+            f"as it is, and the timer tries again; journalctl -u {UNIT} has the reason."
+        )
+    summarise(
+        "Users' image: built anew when Debian has updates for it; a server gets it at its next "
+        f"start. See systemctl list-timers {UNIT}.timer on {host.name}"
+    )
+
+
+def _deploy(site: Site) -> None:
+    install(site=site)
+    singleuser(site=site)
+
+
+def _configuration(site: Site) -> hub.Configuration:
+    """Servers: a container and a volume a user."""
+    settings = site[HubSettings]
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {"spawner_class": "dockerspawner.DockerSpawner"},
+            "DockerSpawner": {
+                "image": image(site),
+                "pull_policy": "never",
+                "cmd": ["/opt/jupyter/bin/python", "-s", "-m", "jupyterhub.singleuser"],
+                "name_template": "hubstead-{username}--{servername}",
+                "network_name": NETWORK,
+                "use_internal_ip": True,
+                "remove": True,
+                "notebook_dir": "/home/jovyan",
+                "volumes": {"hubstead-user-{username}": "/home/jovyan"},
+                "mem_limit": settings.hub_memory_limit,
+                "cpu_limit": settings.hub_cpu_limit,
+                "extra_host_config": {
+                    "cap_drop": ["ALL"],
+                    "init": True,
+                    "pids_limit": settings.hub_process_limit,
+                    "security_opt": ["no-new-privileges"],
+                },
+            },
+            "Spawner": {"default_url": "/lab", "http_timeout": 60, "start_timeout": 120},
+        }
+    )
+
+
+def _sshd(site: Site) -> list[str]:
+    """Where sshd may listen, each as ADDRESS:PORT; none where no firewall keeps containers away."""
+    if not site[FirewallSettings].firewall:
+        return []
+    ports = {
+        port
+        for port, listeners in site.machine.listeners.items()
+        if any(each.process == "sshd" for each in listeners)
+    }
+    connection = host.get_fact(SshConnection, _sudo=False)
+    if connection is not None:
+        # where systemd listens on its behalf
+        ports.add(connection.port)
+    interfaces: list[Interface] = host.get_fact(Interfaces)
+    own = [a for each in interfaces if each.outward for a in each.addresses if a.version == 4]
+    return [
+        f"{address}:{port}"
+        for port in sorted(ports)
+        for address in (site[DockerSettings].gateway, *own)
+    ]
+
+
+def _verify(site: Site) -> None:
+    sshd, health = _sshd(site), f"{parts.hub_url(site)}{site[HubSettings].hub_base_url}hub/health"
+    # only what answers on the host proves something by its silence in a container
+    targets = f"$(python3 -c {shlex.quote(_ANSWERING)} {' '.join(sshd)})" if sshd else ""
+    checks.passes(
+        name=f"Ask the Hub from a container of the users' network{', and try sshd' * bool(sshd)}",
+        part="The users' network",
+        script=f"docker run --rm --network {NETWORK} {image(site)} python"
+        f" -c {shlex.quote(_FROM_INSIDE)} {health} {targets}",
+        mend="docker network inspect hubstead; iptables -S HUBSTEAD-INPUT; journalctl -u docker",
+    )
+
+
+def _network(site: Site) -> parts.Network:
+    settings = site[DockerSettings]
+    return parts.Network(settings.docker_bridge, settings.docker_subnet, settings.gateway)
+
+
+PART = Spawner(
+    configuration=_configuration,
+    lock="docker",
+    deploy=_deploy,
+    units=lambda site: (site.distribution.docker.unit,),
+    groups=lambda site: (site.distribution.docker.group,),
+    network=_network,
+    verify=_verify,
+)

@@ -1,0 +1,1 @@
+"""The JupyterLab that people share, and its login."""

@@ -1,0 +1,1 @@
+"""Every host: its base, its firewall, and what builds the releases."""

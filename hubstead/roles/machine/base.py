@@ -1,0 +1,88 @@
+"""Base: packages, time zone, certificate authorities, mirrors, security upgrades, sshd."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from hubstead.operations import certificates, files, packages, units
+from hubstead.operations.login import Login
+from hubstead.render import render
+from hubstead.settings.base import BaseSettings
+from hubstead.site import Site
+
+
+def _root_login(user: str) -> str:
+    return "prohibit-password" if user == "root" else "no"
+
+
+@deploy("base")
+def base(site: Site) -> None:
+    settings = site[BaseSettings]
+    login = host.get_fact(Login, _sudo=False)
+    # whoever comes in by password today must still come in tomorrow
+    ssh_passwords = settings.base_ssh_passwords or not login.has_keys
+
+    if settings.base_apt_mirror:
+        files.present(
+            name="Point apt at the mirror",
+            entries={
+                "/etc/apt/sources.list": files.File("# see sources.list.d/debian.sources\n"),
+                "/etc/apt/sources.list.d/debian.sources": files.File(
+                    render(
+                        "base",
+                        "/etc/apt/sources.list.d/debian.sources",
+                        mirror=settings.base_apt_mirror,
+                        security_mirror=settings.base_apt_security_mirror,
+                        codename=site.machine.codename,
+                    )
+                ),
+            },
+        )
+    packages.installed(
+        name="Install the base packages",
+        packages=[
+            *site.distribution.base_packages,
+            *settings.base_packages,
+        ],
+    )
+    files.present(
+        name="Write the host's configuration",
+        entries={
+            "/etc/localtime": files.Link(f"/usr/share/zoneinfo/{settings.base_timezone}"),
+            "/etc/timezone": files.File(f"{settings.base_timezone}\n"),
+            "/etc/apt/apt.conf.d/20auto-upgrades": files.File(
+                render(
+                    "base",
+                    "/etc/apt/apt.conf.d/20auto-upgrades",
+                    enabled=int(settings.base_security_upgrades),
+                )
+            ),
+            "/etc/hubstead": files.Directory(),
+            "/opt/hubstead": files.Directory(),
+            "/var/lib/hubstead": files.Directory(),
+        },
+    )
+    certificates.trusted(
+        name="Trust the organisation's certificates",
+        authorities={path.stem: path.read_bytes() for path in settings.base_ca_certificates},
+    )
+
+    if login.over_ssh:
+        sshd = "/etc/ssh/sshd_config.d/10-hubstead.conf"
+        files.present(
+            name="Write sshd's rules",
+            entries={
+                sshd: files.File(
+                    render(
+                        "base",
+                        sshd,
+                        passwords="yes" if ssh_passwords else "no",
+                        root_login=_root_login(login.user),
+                    )
+                )
+            },
+        )
+        units.running(
+            name="Run sshd with them", unit=site.distribution.ssh_unit, reload_inputs=[sshd]
+        )

@@ -1,0 +1,150 @@
+"""Firewall: what the host lets in, and what the users' servers reach."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
+
+from hubstead import parts
+from hubstead.listeners import Reach, listeners
+from hubstead.operations import files, packages, units
+from hubstead.operations import firewall as chains
+from hubstead.operations.addresses import Connection, Resolvers, SshConnection
+from hubstead.operations.firewall import (
+    EVERYONE,
+    LINK_LOCAL,
+    Network,
+    Opening,
+    Policy,
+    Users,
+)
+from hubstead.programs import program
+from hubstead.render import render
+from hubstead.settings.firewall import FirewallSettings
+from hubstead.site import Site, networks
+
+UNIT, DOCKER_UNIT = "hubstead-firewall.service", "hubstead-firewall-docker.service"
+SYSTEM = "/etc/systemd/system"
+DIRECTORY = "/etc/hubstead/firewall"
+
+
+class LockOutError(PyinfraError):
+    """Rules that would end the connection which brings them."""
+
+
+def refuse_lock_out(settings: FirewallSettings, connection: Connection | None, name: str) -> int:
+    """The port of SSH on the host `name`.
+
+    Raises LockOutError when the settings would shut the run's own connection out.
+    """
+    if connection is None:
+        return settings.firewall_ssh_port or 22
+    port = settings.firewall_ssh_port or connection.port
+    if port != connection.port:
+        raise LockOutError(
+            f"`firewall_ssh_port` = {port} would lock this run out of {name}, which it reached on "
+            f"port {connection.port}; no host was touched. Set `firewall_ssh_port` to "
+            f"{connection.port}, or remove it and let sshd move first."
+        )
+    if not any(connection.client in network for network in settings.firewall_ssh_from):
+        networks = ", ".join(map(str, settings.firewall_ssh_from)) or "no network"
+        raise LockOutError(
+            f"`firewall_ssh_from` = {networks} would lock this run out of {name}, which sees it "
+            f"come from {connection.client}; no host was touched. Add "
+            f'"{connection.client}/{connection.client.max_prefixlen}" or its network to '
+            "`firewall_ssh_from`, or run from an address that it has."
+        )
+    return port
+
+
+def _sources(site: Site, reach: tuple[Reach, ...]) -> tuple[Network, ...]:
+    """Who may connect from other hosts."""
+    if "everyone" in reach:
+        return EVERYONE
+    tiers = {"edge": site.edge, "hub": site.hub}
+    return tuple(net for tier in reach if tier in tiers for net in networks(site, tiers[tier]))
+
+
+def _openings(site: Site, ssh_port: int) -> list[Opening]:
+    settings = site[FirewallSettings]
+    openings = [Opening(ssh_port, "tcp", tuple(settings.firewall_ssh_from))]
+    for listener in listeners(site):
+        if sources := _sources(site, listener.reach):
+            openings.append(Opening(listener.port, "tcp", sources))
+    openings += [
+        Opening(port.port, port.protocol, tuple(port.sources)) for port in settings.firewall_open
+    ]
+    return openings
+
+
+def _users(site: Site) -> Users:
+    settings, network = site[FirewallSettings], parts.spawner(site).network(site)
+    others = [net for other in site.others for net in networks(site, other)]
+    internet = settings.firewall_user_internet
+    resolvers: list[IPv4Address] = host.get_fact(Resolvers) if internet else []
+    return Users(
+        bridge=network.bridge,
+        gateway=network.gateway,
+        gateway_ports=tuple(each.port for each in listeners(site) if "servers" in each.reach),
+        internet=internet,
+        never=(LINK_LOCAL, *(net for net in others if isinstance(net, IPv4Network))),
+        allow=tuple(settings.firewall_user_allow),
+        deny=tuple(settings.firewall_user_deny),
+        resolvers=tuple(resolvers),
+    )
+
+
+def policy(site: Site) -> Policy:
+    """What the settings and the topology mean for the host at hand. Raises LockOutError."""
+    connection = host.get_fact(SshConnection, _sudo=False)
+    ssh_port = refuse_lock_out(site[FirewallSettings], connection, host.name)
+    users = _users(site) if site.serves("jupyterhub") else None
+    return Policy(tuple(_openings(site, ssh_port)), users)
+
+
+@deploy("firewall")
+def firewall(site: Site) -> None:
+    if not site[FirewallSettings].firewall:
+        _remove()
+        return
+    v4, v6 = chains.rules(policy(site))
+
+    packages.installed(name="Install iptables", packages=site.distribution.iptables_packages)
+    files.present(
+        name="Write the firewall's script and units",
+        entries={
+            "/etc/hubstead": files.Directory(),
+            DIRECTORY: files.Directory(),
+            "/usr/local/lib/hubstead": files.Directory(),
+            chains.APPLY: files.File(program("firewall-apply.sh"), mode="755"),
+            f"{SYSTEM}/{UNIT}": files.File(render("firewall", f"{SYSTEM}/{UNIT}")),
+        },
+    )
+    chains.enforced(name="Enforce the firewall's rules", v4=v4, v6=v6)
+    units.running(name="Enforce them at boot", unit=UNIT)
+    if site.serves("jupyterhub"):
+        files.present(
+            name="Write what enforces them in front of Docker's",
+            entries={
+                f"{SYSTEM}/{DOCKER_UNIT}": files.File(render("firewall", f"{SYSTEM}/{DOCKER_UNIT}"))
+            },
+        )
+        units.running(name="Enforce them when Docker has started", unit=DOCKER_UNIT)
+
+
+def _remove() -> None:
+    units.stopped(name="Stop enforcing the firewall's rules at boot", unit=UNIT)
+    units.stopped(name="Stop enforcing them when Docker starts", unit=DOCKER_UNIT)
+    chains.absent(name="Remove the firewall's rules", script=program("firewall-apply.sh"))
+    files.present(
+        name="Remove the firewall's files",
+        entries={
+            f"{SYSTEM}/{UNIT}": None,
+            f"{SYSTEM}/{DOCKER_UNIT}": None,
+            chains.APPLY: None,
+            DIRECTORY: None,
+        },
+    )

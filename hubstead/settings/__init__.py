@@ -1,0 +1,1 @@
+"""Settings: the models of what several roles read, and what checks them all (`model`)."""

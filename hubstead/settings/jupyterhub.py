@@ -1,0 +1,73 @@
+"""Settings of the Hub and the users' servers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from hubstead.settings.application import ApplicationSettings
+from hubstead.settings.model import Choice, Others, Settings
+from hubstead.texts import is_path
+
+
+class HubSettings(Settings):
+    """The Hub and the users' servers."""
+
+    prefixes = ("hub_",)
+    everywhere = ("hub_base_url",)
+
+    hub_authenticator: Annotated[str, Choice("authenticators")] = Field(
+        "users-table", description="How people log in; users-table: `hub_users` and `hub-users`."
+    )
+    hub_spawner: Annotated[str, Choice("spawners")] = Field(
+        "docker", description="How their servers run; docker: a container a user."
+    )
+    hub_base_url: str = Field(
+        "/", description="Path below which the service lives, such as /jupyter/."
+    )
+    hub_memory_limit: str = Field(
+        "2G",
+        pattern=r"^[1-9]\d*[MGT]$",
+        description="Memory of a user's server; a kernel that needs more is killed.",
+    )
+    hub_cpu_limit: float = Field(
+        2.0, gt=0, allow_inf_nan=False, description="Processor cores of a user's server."
+    )
+    hub_process_limit: int = Field(
+        512, ge=64, description="Processes and threads of a user's server."
+    )
+    hub_idle_timeout: int = Field(
+        3600,
+        ge=0,
+        description="Seconds after which an idle server is stopped; 0: never. The files stay.",
+    )
+    hub_max_age: int = Field(
+        0, ge=0, description="Seconds after which any server is stopped, idle or not; 0: never."
+    )
+    hub_api_port: int = Field(
+        8081, ge=1024, le=65535, description="Port of the Hub on the users' network."
+    )
+    hub_concurrent_spawns: int = Field(
+        20, ge=1, description="Servers that may be starting at the same time."
+    )
+    hub_debug: bool = Field(False, description="Debug lines in the log.")
+
+    @field_validator("hub_base_url")
+    @classmethod
+    def _slashes(cls, value: str) -> str:
+        if not value.startswith("/") or not value.endswith("/"):
+            raise ValueError('must begin and end with a slash, such as "/jupyter/"')
+        if not is_path(value):
+            raise ValueError(
+                "between its slashes are letters, digits and - . _ ~ alone, and no part that is "
+                'empty, "." or ".."'
+            )
+        return value
+
+    def check_beside(self, others: Others) -> None:
+        if others[ApplicationSettings].application != "jupyterhub" and self.hub_base_url != "/":
+            raise ValueError(
+                f"`hub_base_url` = {self.hub_base_url!r} is for `application` = 'jupyterhub': the "
+                "shared JupyterLab is at /; remove it"
+            )

@@ -1,0 +1,268 @@
+"""Site: what an inventory and its settings mean, worked out once for each host.
+
+Roles take it as their parameter, and never ask around. An inventory needs one `hub` group. `db` and
+`edge` are optional: an absent tier lives on the hub host.
+
+The proxy routes users to their servers, on the hub host. The edge (Nginx or Apache), where there is
+one, stands in front of it, on the hub host or on one of its own. Whichever of them faces the
+internet is the front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Literal, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
+from pyinfra.context import ctx_host, ctx_inventory
+
+from hubstead.distributions import DISTRIBUTIONS, SUPPORTED, Distribution
+from hubstead.operations.addresses import Interfaces
+from hubstead.operations.firewall import Network
+from hubstead.operations.machine import Machine, MachineState
+from hubstead.secrets import Secrets
+from hubstead.settings.application import ApplicationSettings
+from hubstead.settings.base import BaseSettings
+from hubstead.settings.edge import EdgeSettings
+from hubstead.settings.model import Others, Settings, check_once, read, read_all
+from hubstead.settings.secrets import SecretsSettings
+
+ARCHITECTURES = {"x86_64", "aarch64"}
+#: MiB free on the root file system that a first deploy needs, with the users' image (3.4 GiB,
+#: measured) and without, and that any run needs
+HUB_DISK, HOST_DISK, LEAST_DISK = 4000, 1000, 200
+
+Tier = Literal["db", "hub", "edge"]
+T = TypeVar("T", bound=Settings)
+
+
+class TopologyError(PyinfraError):
+    """An inventory that cannot make a service."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A host of the inventory.
+
+    + address: the name or address under which the others reach it.
+    + host: pyinfra's, for facts about it.
+    """
+
+    name: str
+    address: str
+    host: Host = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the inventory means for the host `here`.
+
+    + db, hub, edge: which host plays each tier.
+    + machine: the host at hand, as it was when the run began.
+    + settings: those of the host at hand; `site[EdgeSettings]` are one role's.
+    """
+
+    here: Member
+    members: tuple[Member, ...]
+    db: Member
+    hub: Member
+    edge: Member
+    machine: MachineState
+    settings: Others = field(repr=False)
+    secrets: Secrets
+
+    def __getitem__(self, model: type[T]) -> T:
+        return self.settings[model]
+
+    def plays(self, tier: Tier) -> bool:
+        """Whether the host at hand plays `tier`."""
+        return bool(getattr(self, tier) == self.here)
+
+    def serves(self, application: str) -> bool:
+        """Whether the host at hand is to serve people by it: jupyterhub or jupyterlab."""
+        return self.plays("hub") and self.application == application
+
+    @property
+    def application(self) -> str:
+        """What people get: jupyterhub or jupyterlab."""
+        return self[ApplicationSettings].application
+
+    @property
+    def distribution(self) -> Distribution:
+        """What the distribution of the host at hand calls things."""
+        return DISTRIBUTIONS[self.machine.os, self.machine.version]
+
+    @property
+    def others(self) -> list[Member]:
+        """The other hosts of the inventory."""
+        return [member for member in self.members if member != self.here]
+
+    @property
+    def db_apart(self) -> bool:
+        """Whether the database is on another host than the Hub."""
+        return self.db != self.hub
+
+    @property
+    def edge_apart(self) -> bool:
+        """Whether the edge is on another host than the Hub."""
+        return self.edge != self.hub
+
+    @property
+    def has_edge(self) -> bool:
+        """Whether something stands in front of the proxy."""
+        return self[EdgeSettings].edge != "none"
+
+    @property
+    def front(self) -> str:
+        """The role that faces the internet, on the host that plays `edge`."""
+        return self[EdgeSettings].edge if self.has_edge else self[EdgeSettings].proxy
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the service, the main one first."""
+        front = self.edge.name
+        return self[EdgeSettings].hub_names or ["localhost" if front.startswith("@") else front]
+
+    @property
+    def url(self) -> str:
+        """The address of the service, without a path."""
+        return f"https://{self.names[0]}{self[EdgeSettings].port_in_url}"
+
+    @property
+    def proxy_address(self) -> str:
+        """Where the edge finds the proxy: the name or address that the proxy's certificate has."""
+        return self.hub.address if self.edge_apart else "localhost"
+
+    @property
+    def proxy_endpoint(self) -> str:
+        """Where the edge connects to it, as HOST:PORT (RFC 3986, 3.2.2); on one host, over IPv4."""
+        host = self.hub.address if self.edge_apart else "127.0.0.1"
+        port = self[EdgeSettings].proxy_port
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def edge_networks(self) -> list[str]:
+        """The edge as the proxy sees it, whose word on the visitor's address and scheme counts.
+
+        Each network is of one address; none without an edge. Raises as `networks` does.
+        """
+        if not self.has_edge:
+            return []
+        if not self.edge_apart:
+            return ["127.0.0.1/32", "::1/128"]
+        return [str(network) for network in networks(self, self.edge)]
+
+
+_sites: WeakKeyDictionary[Host, Site] = WeakKeyDictionary()
+
+
+def here() -> Site:
+    """The site of the host at hand. The first call of a run checks the whole inventory.
+
+    Raises SettingsError, TopologyError, and PyinfraError for a host that Hubstead cannot be
+    deployed to.
+    """
+    host = cast(Host, ctx_host.get())
+    if host not in _sites:
+        _sites[host] = _site(host)
+    return _sites[host]
+
+
+def _site(host: Host) -> Site:
+    inventory: Inventory = ctx_inventory.get()
+    check_once(inventory)
+    members = {each: _member(each) for each in inventory}
+    hub = _playing("hub", members)
+    db, edge = _playing("db", members, hub), _playing("edge", members, hub)
+    settings = read_all(host.data.dict())
+    if edge != hub and settings[EdgeSettings].edge == "none":
+        raise TopologyError(
+            f"The group `edge` has the host {edge.name}, and `edge` = 'none' means that the proxy "
+            'on the hub host faces the internet. Set `edge` to "nginx" or "apache", or remove the '
+            "group."
+        )
+    return Site(
+        here=members[host],
+        members=tuple(members.values()),
+        db=db,
+        hub=hub,
+        edge=edge,
+        machine=_fit_machine(host, HUB_DISK if members[host] == hub else HOST_DISK),
+        settings=settings,
+        secrets=Secrets(hub.name, settings[SecretsSettings]),
+    )
+
+
+def _member(host: Host) -> Member:
+    address = read(BaseSettings, host.data.dict()).base_address
+    return Member(host.name, address or host.name, host)
+
+
+def _playing(tier: Tier, members: dict[Host, Member], default: Member | None = None) -> Member:
+    """The host that plays `tier`. Raises TopologyError where not exactly one does."""
+    found = [member for host, member in members.items() if tier in host.groups]
+    if not found and default:
+        return default
+    if len(found) != 1:
+        names = ", ".join(member.name for member in found) or "none"
+        raise TopologyError(
+            f"The inventory needs exactly one host in the group `{tier}`, and it has {names}. "
+            f'Write, for example: {tier} = ["hub.example.org"]'
+        )
+    return found[0]
+
+
+def _fit_machine(host: Host, first_deploy: int) -> MachineState:
+    """The host as it is; `first_deploy` is what that needs of its disk, in MiB."""
+    state: MachineState = host.get_fact(Machine)
+    system = f"{host.name} is {state.os} {state.version} on {state.architecture}"
+    if (state.os, state.version) not in DISTRIBUTIONS:
+        raise PyinfraError(
+            f"{system}: Hubstead runs on {SUPPORTED}. Install one of them on this host."
+        )
+    if state.architecture not in ARCHITECTURES:
+        raise PyinfraError(f"{system}: Hubstead runs on x86_64 and aarch64. Take another host.")
+    if not state.root:
+        raise PyinfraError(
+            f"{host.name}: the run is not root there, and has to be. Write `_sudo = True` into "
+            "group_data/all.py, in the directory that you run pyinfra in (docs/own.md)."
+        )
+    if not state.systemd:
+        raise PyinfraError(
+            f"{host.name} was booted without systemd, and Hubstead's services are systemd's. "
+            "Install systemd-sysv and boot the host again, or take one that is no container."
+        )
+    needed = first_deploy if state.bare else LEAST_DISK
+    if state.free_disk < needed:
+        raise PyinfraError(
+            f"{host.name}: the disk is full. It has {state.free_disk} MiB free, and this run needs "
+            f"{needed}. Make room, then run again."
+        )
+    return state
+
+
+def networks(site: Site, of: Member) -> list[Network]:
+    """The addresses from which a host reaches the others, each as a network of one address.
+
+    Those of bridges of its own containers and virtual machines are not among them: nothing leaves
+    the host from there. A host is asked even where `--limit` leaves it out. Raises PyinfraError
+    without an answer, and for a host without an address.
+    """
+    try:
+        interfaces = of.host.get_fact(Interfaces)
+    except ConnectError as error:
+        raise PyinfraError(
+            f"{of.name} does not answer, and {site.here.name} has to know its addresses, even in a "
+            f"run with --limit: {error}. Bring it up, then run again."
+        ) from error
+    found = [ip_network(str(a)) for each in interfaces if each.outward for a in each.addresses]
+    if not found:
+        raise PyinfraError(
+            f"{of.name} has no address from which it could reach {site.here.name}, by what `ip "
+            "address` says there (package iproute2): give it one, then run again."
+        )
+    return found

@@ -1,0 +1,48 @@
+"""Wanted: which roles a host has, by its tier and the settings.
+
+This is the one place that says so: deploys/all.py, each script beside it and the removal of what is
+no longer wanted (hubstead.retire) ask here.
+"""
+
+from __future__ import annotations
+
+from hubstead.settings.edge import EdgeSettings
+from hubstead.settings.jupyterhub import HubSettings
+from hubstead.settings.model import Choice
+from hubstead.settings.tls import TlsSettings
+from hubstead.site import Site
+
+
+def _roles(site: Site) -> dict[str, bool]:
+    """Role to whether the host at hand has it, in the order of deploys/all.py."""
+    hub, lab = site.serves("jupyterhub"), site.serves("jupyterlab")
+    spawner, proxy = site[HubSettings].hub_spawner, site[EdgeSettings].proxy
+    edge = site[EdgeSettings].edge if site.plays("edge") else None
+    return {
+        "base": True,
+        "firewall": True,
+        "tls": True,
+        "postgres": site.plays("db"),
+        "python": hub or lab,
+        "userdb": hub or lab,
+        "node": hub,
+        **{name: hub and name == spawner for name in Choice("spawners").names},
+        **{name: hub and name == proxy for name in Choice("proxies").names},
+        "jupyterhub": hub,
+        "jupyterlab": lab,
+        "nginx": edge == "nginx",
+        "apache": edge == "apache",
+        "certbot": site.plays("edge") and site[TlsSettings].tls == "acme",
+        "expiry": True,
+        "verify": True,
+    }
+
+
+def wants(site: Site, role: str) -> bool:
+    """Whether the host at hand has `role`. Raises KeyError for one that does not exist."""
+    return _roles(site)[role]
+
+
+def wanted(site: Site) -> set[str]:
+    """The roles of the host at hand."""
+    return {role for role, is_wanted in _roles(site).items() if is_wanted}

@@ -11,8 +11,9 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pyinfra import logger
 from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
-from pyinfra.context import host
+from pyinfra.context import ctx_state, host
 
 _PROPERTIES = (
     "LoadState,ActiveState,UnitFileState,NeedDaemonReload,Result,"
@@ -113,6 +114,24 @@ class Unit(FactBase[UnitState]):
             ) from error
 
 
+class HasChildren(FactBase[bool]):
+    """Whether the main process of a unit has children (proc_pid_status(5), PPid)."""
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self, unit: str) -> StringCommand:
+        script = (
+            'pid=$(systemctl show --value --property MainPID "$1"); [ "$pid" = 0 ] ||'
+            ' ! grep -qs "^PPid:[[:space:]]*$pid\\$" /proc/[0-9]*/status || echo yes'
+        )
+        return StringCommand("sh", "-c", QuoteString(script), "sh", QuoteString(unit))
+
+    def process(self, output: list[str]) -> bool:
+        return output == ["yes"]
+
+
 def _or_explain(verb: str, unit: str) -> StringCommand:
     """`systemctl VERB UNIT`, and when it fails the unit's last words."""
     script = 'systemctl "$1" "$2" || { journalctl --no-pager -o cat -n 15 -u "$2" >&2; exit 1; }'
@@ -121,7 +140,10 @@ def _or_explain(verb: str, unit: str) -> StringCommand:
 
 @operation()
 def running(
-    unit: str, inputs: Sequence[str] = (), reload_inputs: Sequence[str] = ()
+    unit: str,
+    inputs: Sequence[str] = (),
+    reload_inputs: Sequence[str] = (),
+    children: str | None = None,
 ) -> Generator[StringCommand]:
     """Ensure that `unit` is enabled and active, with its current inputs.
 
@@ -129,6 +151,8 @@ def running(
       unit's own file and drop-ins below /etc/systemd/system always count.
     + reload_inputs: as `inputs`, for what the unit reads again on a reload; one of them must exist
       once the operations before this one are done.
+    + children: what the unit's main process has as children, where a restart would cost people
+      their work: it waits for a run that finds none, and this one says so.
 
     Rule: systemctl(1), `show`, `--timestamp=`; org.freedesktop.systemd1(5), ExecMainStartTimestamp.
     """
@@ -143,6 +167,14 @@ def running(
     # restart, not start, where it is not active: a start of a unit that is just being started waits
     # for the process that read the old inputs
     if not state.active or state.inputs > state.started:
+        if state.active and children and host.get_fact(HasChildren, unit):
+            if ctx_state.get().is_executing:
+                logger.warning(
+                    f"{host.name}: {unit} goes on as it was, since people have {children} in it. "
+                    "What changed counts from its next start: run again when they are done, or "
+                    f"announce it and `systemctl restart {unit}`."
+                )
+            return
         yield _or_explain("restart", unit)
     # where none is there yet, this is a plan: an operation before this one will write it
     elif reload_inputs and not 0 < state.reload_inputs <= max(state.started, state.changed):

@@ -129,6 +129,7 @@ def jupyterlab(site: Site) -> None:
             TMPFILES,
             "/opt/hubstead/singleuser/current",
         ],
+        children="kernels or terminals",
     )
     files.present(
         name="Write the login's configuration",

@@ -22,12 +22,14 @@ from tests.browser.chromium import (
     trusting_home,
 )
 from tests.hub_client import patiently
+from tests.kit.listening import declared, listening
 from tests.login_client import SESSION, LoginClient
 from tests.shared import PASSWORD, PORT, Shared
-from tests.support import eventually
+from tests.support import PROJECT, eventually, pyinfra
 
 pytestmark = pytest.mark.slow
 
+SHARED_INVENTORY = PROJECT / "inventories/jupyterlab_login.py"
 TOKEN = "/run/hubstead-token/token"
 #: What JupyterLab serves: pages, API, files, its login, what never changes
 PATHS = (
@@ -195,6 +197,11 @@ def test_a_tab_that_missed_the_end_of_its_session_loses_nothing(
     assert compute(page, "print(kept)") == "42\n"
 
 
+def test_what_listens_is_on_the_list(shared: Shared) -> None:
+    data = {"application": "jupyterlab", "edge": "nginx", "edge_https_port": PORT}
+    assert listening(shared.lab, shared.name) == declared(data, shared.name, hub=shared.name)
+
+
 def test_nothing_answers_without_a_session(shared: Shared) -> None:
     ada = shared.person("ada")
     ada.save("notes.txt", "private")
@@ -265,6 +272,28 @@ def test_a_restart_costs_nobody_their_work(shared: Shared, unit: str) -> None:
         kernel = ada.kernel()
         ada.run(kernel, "kept = 42")
     assert ada.run(kernel, "print(kept)") == "42\n"
+
+
+def test_a_deploy_ends_nobodys_kernel(shared: Shared) -> None:
+    """It waits with a restart that would, says so each time, and makes up for it afterwards."""
+    changed = ("--data", "jupyterlab_memory_limit=3G")
+    ada = shared.person("ada")
+    kernel = ada.kernel()
+    ada.run(kernel, "kept = 42")
+    for _ in range(2):
+        run = pyinfra(SHARED_INVENTORY, *changed, "deploys/jupyterlab.py")
+        assert run.status == 0, run.end
+        assert "jupyterlab | Run JupyterLab" not in run.changed
+        assert "jupyterlab.service goes on as it was" in run.output
+    assert (run.changed, ada.run(kernel, "print(kept)")) == ([], "42\n")
+    for each in ada.api("GET", "/kernels"):
+        ada.api("DELETE", f"/kernels/{each['id']}")
+    assert pyinfra(SHARED_INVENTORY, *changed, "deploys/jupyterlab.py").changed == [
+        "jupyterlab | Run JupyterLab"
+    ]
+    assert shared.sudo("systemctl show -P MemoryMax jupyterlab").strip() == str(3 * 2**30)
+    back = pyinfra(SHARED_INVENTORY, "deploys/jupyterlab.py")
+    assert back.status == 0, back.end
 
 
 def test_a_database_that_is_away_is_a_page_and_not_the_end(shared: Shared) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.service import Service, Story
+from tests.kit.listening import declared, listening
+from tests.service import NAME, Service, Story
 from tests.support import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -20,6 +21,10 @@ def test_a_plan_for_a_bare_host_lists_the_work_and_touches_nothing(story: Story)
 def test_the_first_deploy_makes_a_service_that_works(service: Service, story: Story) -> None:
     assert (story.first.status, story.first.failed) == (0, [])
     service.check_works()
+
+
+def test_what_listens_is_on_the_list(service: Service) -> None:
+    assert listening(service.lab, NAME) == declared({}, NAME, hub=NAME)
 
 
 def test_the_summary_tells_how_to_go_on(story: Story) -> None:

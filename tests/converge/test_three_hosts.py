@@ -20,6 +20,7 @@ import pytest
 from lab import Lab
 from lab.acme import Pebble
 from tests.hub_client import HubClient, Kernel, Site, patiently
+from tests.kit.listening import declared, listening
 from tests.network import PROBE, SCAN, Target, reach
 from tests.service import PASSWORD
 from tests.support import PROJECT, Run, down, dry, eventually, pyinfra
@@ -172,6 +173,12 @@ def test_the_same_holds_for_ipv6(three: Three) -> None:
         for (address, port), answer in zip(targets, answers, strict=True):
             wanted = "open" if port in PATHS[source, others[address]] else "silent"
             assert (source, address, port, answer) == (source, address, port, wanted)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_what_listens_is_on_the_list(three: Three, name: str) -> None:
+    data = {"edge": "nginx", "tls": "acme"}
+    assert listening(three.lab, name) == declared(data, name, hub=HUB, db=DB, edge=EDGE)
 
 
 def test_users_servers_reach_the_hub_and_no_other_host(three: Three, kernel: Kernel) -> None:

@@ -24,21 +24,24 @@ def machine() -> MachineState:
     )  # fmt: skip
 
 
-def sites(data: dict[str, Any], *, db: str = HUB, edge: str = HUB) -> dict[str, Site]:
+def sites(
+    data: dict[str, Any], *, hub: str = HUB, db: str | None = None, edge: str | None = None
+) -> dict[str, Site]:
     """The site of each host, by its name."""
     settings = read_all(data)
-    names = dict.fromkeys((HUB, db, edge))
+    db, edge = db or hub, edge or hub
+    names = dict.fromkeys((hub, db, edge))
     members = {name: Member(name, name, NonCallableMock(Host)) for name in names}
     return {
         name: Site(
             here=here,
             members=tuple(members.values()),
             db=members[db],
-            hub=members[HUB],
+            hub=members[hub],
             edge=members[edge],
             machine=machine(),
             settings=settings,
-            secrets=Secrets(HUB, settings[SecretsSettings]),
+            secrets=Secrets(hub, settings[SecretsSettings]),
         )
         for name, here in members.items()
     }

@@ -257,7 +257,7 @@ def test_a_password_means_itself_where_it_is_read(
     apart: bool, password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a URL of SQLAlchemy and in a connection string of libpq."""
-    site = sites({}, db="db.example.org" if apart else HUB)[HUB]
+    site = sites({}, db="db.example.org" if apart else None)[HUB]
     for role in ("JUPYTERHUB", "USERDB_READER"):
         monkeypatch.setenv(f"HUBSTEAD_POSTGRES_{role}_PASSWORD", password)
     url = make_url(database.url(site, "jupyterhub"))

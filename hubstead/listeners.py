@@ -61,9 +61,10 @@ def listeners(site: Site) -> list[Listener]:
     for listener in found:
         other = by_port.setdefault(listener.port, listener)
         if other is not listener:
+            keys = " or ".join(f"`{key}`" for key in (listener.setting, other.setting) if key)
             raise SettingsError(
                 f"{site.here.name}: {listener} and {other} have the same port, {listener.port}; no "
-                "host was touched. Set one of them to another."
+                f"host was touched. Set {keys} to another."
             )
     return found
 

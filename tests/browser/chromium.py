@@ -8,6 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.browser.namespace import namespace
+
 
 def trusting_home(directory: Path, authority: Path) -> Path:
     """A home directory whose certificate store trusts an authority."""
@@ -22,19 +24,20 @@ def trusting_home(directory: Path, authority: Path) -> Path:
 @contextmanager
 def chromium(home: Path, **addresses: str) -> Iterator[Browser]:
     """The browser of somebody with this home directory, who can reach these hosts by name."""
-    rules = ", ".join(f"MAP {name} {address}" for name, address in addresses.items())
-    arguments = [
-        "--no-sandbox",  # tests run as root
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-proxy-server",
-        f"--host-resolver-rules={rules}, MAP * ~NOTFOUND",
-    ]
-    with sync_playwright() as playwright:
+    program = home / "chromium"
+    with namespace(addresses) as (network, proxy), sync_playwright() as playwright:
+        program.write_text(f'#!/bin/sh\nexec nsenter --net={network} /usr/bin/chromium "$@"\n')
+        program.chmod(0o755)
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=arguments,
+            executable_path=program,
+            args=[
+                "--no-sandbox",  # tests run as root
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                f"--proxy-server={proxy}",
+                "--proxy-bypass-list=<-loopback>",  # none, not even loopback
+            ],
             env={**os.environ, "HOME": str(home)},
         )
         yield browser

@@ -1,6 +1,7 @@
 """Chromium as a person's browser: it knows the service's name and trusts what was imported."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +55,8 @@ def context(browser: Browser) -> BrowserContext:
 #: Milliseconds for a server to start, on a slow and busy machine
 PATIENCE = 180_000
 IDLE = "Python 3 (ipykernel) | Idle"
+#: JupyterLab 4.6.6 knows no more of a kernel that it has reached again, until a cell has run
+_REACHED = re.compile(r"Python 3 \(ipykernel\) \| (Idle|Unknown)")
 
 
 def open_notebook(page: Page, lab: str) -> None:
@@ -74,13 +77,14 @@ def open_notebook(page: Page, lab: str) -> None:
 
 
 def compute(page: Page, code: str) -> str:
-    """Run the notebook's last cell; what it printed."""
+    """Run the notebook's last cell, once its kernel can be reached; what it printed."""
+    expect(page.get_by_text(_REACHED)).to_be_visible(timeout=PATIENCE)
     outputs = page.locator(".jp-OutputArea-output pre")
     before = outputs.count()
     cell = page.locator(".jp-Notebook .cm-content").last
     cell.click()
     page.keyboard.type(code)
     expect(cell).to_have_text(code)
-    page.keyboard.press("Shift+Enter")
+    cell.press("Shift+Enter")
     expect(outputs).to_have_count(before + 1, timeout=PATIENCE)
     return outputs.last.text_content() or ""

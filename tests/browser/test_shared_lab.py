@@ -94,12 +94,24 @@ def fill_in(page: Page, username: str, password: str) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
+def log_in(shared: Shared, page: Page, username: str) -> None:
+    """To JupyterLab itself: "/lab" is in the address of the login's page, too."""
+    page.goto(url(shared, "/lab"))
+    fill_in(page, username, PASSWORD)
+    page.wait_for_url(f"{url(shared, '/lab')}**", timeout=PATIENCE)
+
+
 def log_in_in_another_tab(shared: Shared, profile: BrowserContext) -> None:
     other = profile.new_page()
-    other.goto(url(shared, "/lab"))
-    fill_in(other, "eve", PASSWORD)
-    other.wait_for_url("**/lab**", timeout=PATIENCE)
+    log_in(shared, other, "eve")
     other.close()
+
+
+def save(page: Page) -> None:
+    """A new notebook, under the name that it has."""
+    page.keyboard.press("Control+s")
+    page.get_by_role("button", name="Rename and Save").click()
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0, timeout=PATIENCE)
 
 
 def test_a_person_works_and_leaves(
@@ -114,7 +126,7 @@ def test_a_person_works_and_leaves(
     page.screenshot(path=tmp_path / "wrong.png")
     fill_in(page, "ada", PASSWORD)
 
-    page.wait_for_url("**/lab**", timeout=PATIENCE)
+    page.wait_for_url(f"{url(shared, '/lab')}**", timeout=PATIENCE)
     open_notebook(page, url(shared, "/lab"))
     assert compute(page, "print(6*7)") == "42\n"
     page.screenshot(path=tmp_path / "cell.png")
@@ -150,19 +162,22 @@ def test_a_tab_outlives_restarts_and_the_end_of_its_session(
 ) -> None:
     """The end as docs/login.md tells it: log in in another tab, and reconnect the first."""
     shared.visitor("eve")
-    page.goto(url(shared, "/lab"))
-    fill_in(page, "eve", PASSWORD)
-    page.wait_for_url("**/lab**", timeout=PATIENCE)
+    log_in(shared, page, "eve")
     open_notebook(page, url(shared, "/lab"))
     assert compute(page, "kept = 42; print('set')") == "set\n"
     kernel = page.get_by_role("button", name="Python 3 (ipykernel) |")
+    kernels = f"wss://{shared.site.name}:{PORT}/api/kernels/"
     # what JupyterLab says while Nginx is away, rightly: it goes on trying
     lost = page.get_by_role("dialog", name="Server Connection Error")
     page.add_locator_handler(lost, lambda dialog: dialog.get_by_role("button").last.click())
-    for unit in ("hubstead-login-relay", "nginx", "hubstead-login"):
-        shared.sudo(f"systemctl restart {unit}")
+    for unit in ("hubstead-login-relay", "nginx"):
+        with page.expect_websocket(lambda socket: kernels in socket.url, timeout=PATIENCE):
+            shared.sudo(f"systemctl restart {unit}")
         assert compute(page, f"print(kept, '{unit}')") == f"42 {unit}\n"
+    shared.sudo("systemctl restart hubstead-login")
+    assert compute(page, "print(kept, 'login')") == "42 login\n"
 
+    save(page)  # or it saves by itself, some time without a session, and complains
     shared.end_sessions()
     expect(kernel).to_have_text(re.compile("Disconnected"), timeout=60_000)
     page.screenshot(path=tmp_path / "ended.png")
@@ -178,9 +193,7 @@ def test_a_tab_that_missed_the_end_of_its_session_loses_nothing(
 ) -> None:
     """It is told that its kernel died; docs/login.md says what to do."""
     shared.visitor("eve")
-    page.goto(url(shared, "/lab"))
-    fill_in(page, "eve", PASSWORD)
-    page.wait_for_url("**/lab**", timeout=PATIENCE)
+    log_in(shared, page, "eve")
     open_notebook(page, url(shared, "/lab"))
     assert compute(page, "kept = 42; print('set')") == "set\n"
     shared.end_sessions("0 s")
@@ -188,9 +201,7 @@ def test_a_tab_that_missed_the_end_of_its_session_loses_nothing(
     page.get_by_role("button", name="Ok", exact=True).click(timeout=PATIENCE)
     log_in_in_another_tab(shared, profile)
     expect(page.locator(".jp-mod-dirty")).not_to_have_count(0)
-    page.keyboard.press("Control+s")
-    page.get_by_role("button", name="Rename and Save").click()
-    expect(page.locator(".jp-mod-dirty")).to_have_count(0, timeout=PATIENCE)
+    save(page)
     page.reload()
     expect(page.get_by_text(IDLE)).to_be_visible(timeout=PATIENCE)
     assert page.locator(".jp-OutputArea-output pre").text_content() == "set\n"

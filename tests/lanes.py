@@ -31,6 +31,7 @@ GROUPS = (
     ("converge/test_cut.py",),
     ("browser/test_shared_lab.py", "verify"),
     ("converge/test_fronts.py",),
+    ("converge/test_upgrade.py",),
     ("converge/test_certificates.py", "converge/test_acme.py"),
     ("converge/test_resilience.py", "converge/test_limits.py", "browser/test_browser.py",
      "converge/test_chp.py"),
@@ -78,7 +79,12 @@ def lane(number: int, todo: queue.Queue[tuple[str, ...]], outcome: Outcome) -> N
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", *sys.argv[1:], *group],
             cwd=tree,
-            env={**os.environ, "HUBSTEAD_KEEP": "1", timing.FILE: str(times)},
+            env={
+                **os.environ,
+                "HUBSTEAD_KEEP": "1",
+                "HUBSTEAD_HISTORY": str(PROJECT),
+                timing.FILE: str(times),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -50,21 +50,22 @@ def command(inventory: str | Path, *arguments: str) -> list[str]:
 
 def pyinfra(inventory: str | Path, *arguments: str, env: dict[str, str] | None = None) -> Run:
     """Run pyinfra to its end. `output` is all that it printed, the report included."""
-    return _finish(command(inventory, *arguments), env)
+    return finish(command(inventory, *arguments), env)
 
 
 def dry(inventory: str | Path, *arguments: str) -> Run:
     """Ask pyinfra what it would do."""
     with_answer = command(inventory, "--dry", *arguments)
-    return _finish([word for word in with_answer if word != "-y"], None)
+    return finish([word for word in with_answer if word != "-y"])
 
 
-def _finish(command: list[str], env: dict[str, str] | None) -> Run:
+def finish(command: list[str], env: dict[str, str] | None = None, tree: Path = PROJECT) -> Run:
+    """Run a command line of pyinfra's in a tree, and read its report."""
     with timing.deploy():
         process = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
-            cwd=PROJECT,
+            cwd=tree,
             env={**os.environ, **(env or {})},
             capture_output=True,
             text=True,

@@ -222,8 +222,16 @@ def test_a_switch_equals_a_fresh_deploy_and_keeps_kernels(
 
 
 def _settled(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Without the people who came in the meantime, and the routes to their servers."""
-    files = {path: entry for path, entry in manifest["files"].items() if "routes" not in path}
+    """Without the people who came in the meantime, the routes to their servers, and releases of the
+    Hub that stay beside the current one (python_keep_releases): each proxy has one.
+    """
+    releases = "/opt/hubstead/hub/releases/"
+    current = releases + manifest["files"]["/opt/hubstead/hub/current"][-1].rpartition("/")[2]
+    files = {
+        path: entry
+        for path, entry in manifest["files"].items()
+        if "routes" not in path and (not path.startswith(releases) or path.startswith(current))
+    }
     return {key: value for key, value in manifest.items() if key != "people"} | {"files": files}
 
 

@@ -167,10 +167,10 @@ def test_its_tls_is_rated_a(front: str, service: Fronts, testssl: Any) -> None:
     assert "365 days" in found["HSTS_time"]
 
 
-def test_the_way_back_equals_a_fresh_deploy_and_keeps_kernels(
-    front: str, service: Fronts, fresh: dict[str, Any], at_work: Kernel
+def test_the_way_round_equals_a_fresh_deploy_and_keeps_kernels(
+    service: Fronts, fresh: dict[str, Any], at_work: Kernel
 ) -> None:
-    """From each front, to the host as its first deploy left it."""
+    """From the last of the fronts to the host as its first deploy left it, before all of them."""
     service.root = ""
     run = service.switch(())
     assert run.status == 0, run.end

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.kit import userdb
 from tests.unit.login.conftest import LoginService, Visitor
-from tests.unit.userdb import support
 
 PEOPLE = 100
 #: As a deployment has it by default
@@ -26,13 +26,11 @@ COST = "12"
 @contextmanager
 def login_service(directory: Path) -> Iterator[LoginService]:
     """The login with its database and people p0, p1, ... and ada, who is at work."""
-    with support.throwaway_cluster() as cluster:
-        support.fresh_database(cluster)
-        hub_users = support.hub_users_of(cluster, directory)
-        support.migrate(hub_users)
-        hub_users.ok(
-            "add", "ada", "--password-stdin", "--bcrypt-cost", COST, stdin=support.PASSWORD
-        )
+    with userdb.throwaway_cluster() as cluster:
+        userdb.fresh_database(cluster)
+        hub_users = userdb.hub_users_of(cluster, directory)
+        userdb.migrate(hub_users)
+        hub_users.ok("add", "ada", "--password-stdin", "--bcrypt-cost", COST, stdin=userdb.PASSWORD)
         # With ada's hash: making a hundred would take as long as what is measured.
         with hub_users.owner() as owner:
             owner.execute(
@@ -72,7 +70,7 @@ def main() -> None:
         login_service(Path(name)) as service,
     ):
         ada = service.visitor()
-        assert ada.login("ada", support.PASSWORD).status_code == 303
+        assert ada.login("ada", userdb.PASSWORD).status_code == 303
         people = [service.visitor() for _ in range(PEOPLE)]
         print(f"{os.cpu_count()} processors, bcrypt cost {COST}")
         working(ada, threading.Event(), "alone", 100)
@@ -84,7 +82,7 @@ def main() -> None:
         with ThreadPoolExecutor(PEOPLE) as executor:
             results = list(
                 executor.map(
-                    lambda n: timed(lambda: people[n].login(f"p{n}", support.PASSWORD).status_code),
+                    lambda n: timed(lambda: people[n].login(f"p{n}", userdb.PASSWORD).status_code),
                     range(PEOPLE),
                 )
             )

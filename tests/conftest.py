@@ -10,9 +10,9 @@ import pytest
 
 from lab import Lab
 from tests import timing
-from tests.service import INVENTORY, Deployed, Service, Story
-from tests.shared import Shared
-from tests.support import KEEP, PROJECT, down, pyinfra
+from tests.kit.service import INVENTORY, Deployed, Service, Story
+from tests.kit.shared import Shared
+from tests.kit.support import KEEP, PROJECT, down, pyinfra
 
 SHARED_INVENTORY = PROJECT / "inventories/jupyterlab_login.py"
 SHARED_HOST = "lab.example.org"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error
 
-from tests.authority import Authority, serving
 from tests.browser.chromium import chromium, context, trusting_home
+from tests.kit.authority import Authority, serving
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.chromium import PATIENCE, chromium, compute, open_notebook, trusting_home
 from tests.browser.chromium import context as profile
-from tests.service import NAME, Service
+from tests.kit.service import NAME, Service
 
 pytestmark = pytest.mark.slow
 

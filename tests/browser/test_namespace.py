@@ -12,8 +12,8 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Error
 
-from tests.authority import Authority
 from tests.browser.chromium import chromium, context, trusting_home
+from tests.kit.authority import Authority
 
 pytestmark = pytest.mark.slow
 

@@ -21,11 +21,11 @@ from tests.browser.chromium import (
     open_notebook,
     trusting_home,
 )
-from tests.hub_client import patiently
+from tests.kit.hub_client import patiently
 from tests.kit.listening import declared, listening
-from tests.login_client import SESSION, LoginClient
-from tests.shared import PASSWORD, PORT, Shared
-from tests.support import PROJECT, eventually, pyinfra
+from tests.kit.login_client import SESSION, LoginClient
+from tests.kit.shared import PASSWORD, PORT, Shared
+from tests.kit.support import PROJECT, eventually, pyinfra
 
 pytestmark = pytest.mark.slow
 

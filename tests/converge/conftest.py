@@ -6,7 +6,7 @@ import pytest
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.support import down
+from tests.kit.support import down
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.support import PROJECT
+from tests.kit.support import PROJECT
 
 pytestmark = pytest.mark.slow
 

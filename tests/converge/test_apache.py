@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab import Lab
-from tests.owner import CURL, STATUS, Owned
-from tests.support import PROJECT, Run
+from tests.kit.owner import CURL, STATUS, Owned
+from tests.kit.support import PROJECT, Run
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.support import PROJECT, Run, eventually, pyinfra
+from tests.kit.support import PROJECT, Run, eventually, pyinfra
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.hub_client import HubClient, Kernel, patiently
-from tests.service import PASSWORD, Deployed, Service
-from tests.support import eventually
+from tests.kit.hub_client import HubClient, Kernel, patiently
+from tests.kit.service import PASSWORD, Deployed, Service
+from tests.kit.support import eventually
 
 pytestmark = pytest.mark.slow
 

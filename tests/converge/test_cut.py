@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from lab import Lab
-from tests.service import Service
-from tests.support import PROJECT, command, down, pyinfra
+from tests.kit.service import Service
+from tests.kit.support import PROJECT, command, down, pyinfra
 
 pytestmark = pytest.mark.slow
 

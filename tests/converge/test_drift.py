@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.service import Service
+from tests.kit.service import Service
 
 pytestmark = pytest.mark.slow
 

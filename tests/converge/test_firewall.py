@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, image
-from tests.network import LISTEN, NOTE_ARRIVALS, PROBE, Target
-from tests.support import PROJECT, down, pyinfra
+from tests.kit.network import LISTEN, NOTE_ARRIVALS, PROBE, Target
+from tests.kit.support import PROJECT, down, pyinfra
 
 pytestmark = pytest.mark.slow
 

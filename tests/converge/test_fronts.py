@@ -25,9 +25,9 @@ from tests.browser.chromium import (
     trusting_home,
 )
 from tests.converge.test_cut import differences
-from tests.hub_client import Kernel, Site, patiently
-from tests.service import INVENTORY, NAME, PASSWORD, Deployed, Service
-from tests.support import Run, down, eventually
+from tests.kit.hub_client import Kernel, Site, patiently
+from tests.kit.service import INVENTORY, NAME, PASSWORD, Deployed, Service
+from tests.kit.support import Run, down, eventually
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.service import Service, container
+from tests.kit.service import Service, container
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.network import LISTEN, NOTE_ARRIVALS, PROBE, Target, reach
-from tests.service import NAME, PASSWORD, Service
-from tests.support import PROJECT, down
+from tests.kit.network import LISTEN, NOTE_ARRIVALS, PROBE, Target, reach
+from tests.kit.service import NAME, PASSWORD, Service
+from tests.kit.support import PROJECT, down
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.__main__ import Bench
 from lab import Lab, LabError, state
-from tests.support import KEEP
+from tests.kit.support import KEEP
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hub_client import KernelError, patiently
-from tests.service import Service, container
-from tests.support import eventually
+from tests.kit.hub_client import KernelError, patiently
+from tests.kit.service import Service, container
+from tests.kit.support import eventually
 
 pytestmark = pytest.mark.slow
 

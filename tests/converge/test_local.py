@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
-from tests.support import PROJECT, down
+from tests.kit.support import PROJECT, down
 
 pytestmark = pytest.mark.slow
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.hub_client import Kernel, patiently
-from tests.network import reach
-from tests.service import PASSWORD, Service
-from tests.support import eventually
+from tests.kit.hub_client import Kernel, patiently
+from tests.kit.network import reach
+from tests.kit.service import PASSWORD, Service
+from tests.kit.support import eventually
 
 pytestmark = pytest.mark.slow
 

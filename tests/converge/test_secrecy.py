@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from tests.service import PASSWORD, SECRETS, STRANGER, Service, Story
+from tests.kit.service import PASSWORD, SECRETS, STRANGER, Service, Story
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.kit.listening import declared, listening
-from tests.service import NAME, Service, Story
-from tests.support import PROJECT
+from tests.kit.service import NAME, Service, Story
+from tests.kit.support import PROJECT
 
 pytestmark = pytest.mark.slow
 

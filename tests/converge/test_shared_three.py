@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab import Lab
-from tests.shared import Shared
-from tests.support import PROJECT, command, eventually, pyinfra
+from tests.kit.shared import Shared
+from tests.kit.support import PROJECT, command, eventually, pyinfra
 
 pytestmark = [pytest.mark.slow, pytest.mark.every]
 

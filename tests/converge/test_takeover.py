@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from lab import Lab
-from tests.login_client import LoginClient
-from tests.shared import PORT, Shared
-from tests.support import PROJECT, pyinfra
+from tests.kit.login_client import LoginClient
+from tests.kit.shared import PORT, Shared
+from tests.kit.support import PROJECT, pyinfra
 
 pytestmark = pytest.mark.slow
 

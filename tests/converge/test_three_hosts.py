@@ -19,11 +19,11 @@ import pytest
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.hub_client import HubClient, Kernel, Site, patiently
+from tests.kit.hub_client import HubClient, Kernel, Site, patiently
 from tests.kit.listening import declared, listening
-from tests.network import PROBE, SCAN, Target, reach
-from tests.service import PASSWORD
-from tests.support import PROJECT, Run, down, dry, eventually, pyinfra
+from tests.kit.network import PROBE, SCAN, Target, reach
+from tests.kit.service import PASSWORD
+from tests.kit.support import PROJECT, Run, down, dry, eventually, pyinfra
 
 pytestmark = pytest.mark.slow
 

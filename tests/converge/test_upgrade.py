@@ -15,10 +15,10 @@ import pytest
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.hub_client import HubClient, Kernel, Site, patiently
-from tests.service import INVENTORY, NAME, PASSWORD, Service
-from tests.shared import Shared
-from tests.support import PROJECT, command, down, finish, pyinfra
+from tests.kit.hub_client import HubClient, Kernel, Site, patiently
+from tests.kit.service import INVENTORY, NAME, PASSWORD, Service
+from tests.kit.shared import Shared
+from tests.kit.support import PROJECT, command, down, finish, pyinfra
 
 pytestmark = [pytest.mark.slow, pytest.mark.every]
 

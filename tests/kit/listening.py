@@ -7,7 +7,7 @@ from typing import Any
 from hubstead.listeners import listeners
 from hubstead.operations.machine import Machine, parse_machine
 from lab import Lab
-from tests.unit.sites import sites
+from tests.kit.sites import sites
 
 #: Of a bare host
 SSHD = {22: {"ssh.service"}}

@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.unit.userdb.support import Cluster, throwaway_cluster
+from tests.kit.userdb import Cluster, throwaway_cluster
 
 # On import, pyinfra_cli has gevent replace threads, sockets and processes in the whole interpreter.
 # The tests of the users table wait for real ones, and would wait for ever.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hubstead import pem
-from tests.authority import Authority, serving
+from tests.kit.authority import Authority, serving
 from tests.unit.plans import Plan
 
 NAMES = ["hub.example.org", "www.example.net"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hubstead.operations import pairs
-from tests.authority import Authority
+from tests.kit.authority import Authority
 from tests.unit.operations.support import ask
 from tests.unit.plans import Plan
 

@@ -12,9 +12,9 @@ from hubstead.certificates import internal_names
 from hubstead.listeners import Listener, listeners
 from hubstead.roles.certificates.expiry import endpoints
 from hubstead.settings.model import SettingsError
+from tests.kit.sites import HUB as NAME
+from tests.kit.sites import site, sites
 from tests.unit.plans import DEBIAN_13, HUB, Plan
-from tests.unit.sites import HUB as NAME
-from tests.unit.sites import site, sites
 
 DB, EDGE = "db.example.org", "edge.example.org"
 LAB: dict[str, Any] = {"application": "jupyterlab", "edge": "nginx"}

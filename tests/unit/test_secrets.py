@@ -20,7 +20,7 @@ from hubstead import database, secrets
 from hubstead.roles.lab import jupyterlab
 from hubstead.secrets import Secrets
 from hubstead.settings.secrets import SecretsSettings
-from tests.unit.sites import HUB, sites
+from tests.kit.sites import HUB, sites
 
 NAME = "hub_cookie_secret"
 PLAIN = Path(".secrets/hub.example.org.json")

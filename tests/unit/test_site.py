@@ -10,8 +10,8 @@ from pyinfra.context import ctx_host, ctx_inventory
 
 from hubstead.settings.edge import EdgeSettings
 from hubstead.site import Member, TopologyError, here
+from tests.kit.sites import HUB, site, sites
 from tests.unit.plans import Plan
-from tests.unit.sites import HUB, site, sites
 
 DB, EDGE = "db.example.org", "edge.example.org"
 

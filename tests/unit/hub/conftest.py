@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.unit.userdb.support import (
+from tests.kit.userdb import (
     NEW_PASSWORD,
     PASSWORD,
     Cluster,

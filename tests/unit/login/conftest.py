@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.userdb.support import (
+from tests.kit.userdb import (
     NEW_PASSWORD,
     PASSWORD,
     Cluster,

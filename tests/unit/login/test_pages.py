@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.unit.userdb.support import NEW_PASSWORD, PASSWORD
+from tests.kit.userdb import NEW_PASSWORD, PASSWORD
 
 from .conftest import FORM, ORIGIN, SESSION, TOKEN, LoginService, Visitor
 

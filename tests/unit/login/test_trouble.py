@@ -12,7 +12,7 @@ import pytest
 from hubstead_login import settings
 from hubstead_login.settings import read
 from hubstead_userdb.errors import UserdbError
-from tests.unit.userdb.support import PASSWORD, Cluster
+from tests.kit.userdb import PASSWORD, Cluster
 
 from .conftest import LoginService, Visitor
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .support import Cluster, HubUsers, fresh_database, hub_users_of, migrate
+from tests.kit.userdb import Cluster, HubUsers, fresh_database, hub_users_of, migrate
 
 
 @pytest.fixture

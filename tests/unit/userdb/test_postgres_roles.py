@@ -18,10 +18,9 @@ from hubstead.operations.postgres import (
     login_role,
     scram_verifier,
 )
+from tests.kit.sites import site
+from tests.kit.userdb import Cluster, HubUsers
 from tests.unit.operations.support import commands
-from tests.unit.sites import site
-
-from .support import Cluster, HubUsers
 
 NAMES = ("op_owner", "op_reader", "op_stranger")
 

@@ -15,7 +15,7 @@ from typing import Any
 from lab import Lab
 from tests import timing
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 #: Whether the snapshots of lab hosts stay, for the next run of the tests
 KEEP = bool(os.environ.get("HUBSTEAD_KEEP"))
 

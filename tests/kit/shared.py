@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import Lab
-from tests.hub_client import Site
-from tests.login_client import LoginClient
+from tests.kit.hub_client import Site
+from tests.kit.login_client import LoginClient
 
 PORT = 30088
 PASSWORD = "a quiet otter reads 42 charts"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.hub_client import Kernel
+from tests.kit.hub_client import Kernel
 
 # Listens on the ports that its arguments name, on all addresses.
 LISTEN = """

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import websocket
 
-from tests.hub_client import PATIENCE, Site
+from tests.kit.hub_client import PATIENCE, Site
 
 SESSION = "__Host-hubstead-session"
 

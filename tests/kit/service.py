@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lab import Lab
-from tests.hub_client import HubClient, Site, patiently
-from tests.support import PROJECT, Run, dry, pyinfra
+from tests.kit.hub_client import HubClient, Site, patiently
+from tests.kit.support import PROJECT, Run, dry, pyinfra
 
 INVENTORY = PROJECT / "tests/inventories/service.py"
 NAME = "service.example.org"
@@ -149,8 +149,8 @@ class Service:
         return dry(self.inventory, *(arguments or ("deploys/all.py",)))
 
     def manifest(self) -> dict[str, Any]:
-        """What tests/manifest.py finds on the host."""
-        script = (PROJECT / "tests/manifest.py").read_text()
+        """What tests/kit/manifest.py finds on the host."""
+        script = (PROJECT / "tests/kit/manifest.py").read_text()
         return dict(json.loads(self.lab.run(self.name, "sudo python3 -", input=script).stdout))
 
     def units(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import psycopg
 
-SERVICES = Path(__file__).parents[3] / "services"
+SERVICES = Path(__file__).parents[2] / "services"
 sys.path[:0] = [str(SERVICES / service / "src") for service in ("userdb", "login", "hub")]
 
 OWNER_PASSWORD = "owner's \\ pass word"

@@ -7,8 +7,8 @@ import socket
 import ssl
 from typing import Any
 
-from tests.service import Service
-from tests.support import PROJECT, Run
+from tests.kit.service import Service
+from tests.kit.support import PROJECT, Run
 
 #: All names lead to the host itself
 CURL = (
@@ -51,7 +51,7 @@ class Owned(Service):
 
     def begin(self, directory: str) -> None:
         """Have the stand-in for the proxy serve with the certificate in `directory`."""
-        program = (PROJECT / "tests/upstream.py").read_text()
+        program = (PROJECT / "tests/kit/upstream.py").read_text()
         self.sudo(_UPSTREAM.format(directory), input=program)
 
     def websocket(self) -> ssl.SSLSocket:

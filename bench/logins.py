@@ -27,9 +27,7 @@ COST = "12"
 def login_service(directory: Path) -> Iterator[LoginService]:
     """The login with its database and people p0, p1, ... and ada, who is at work."""
     with userdb.throwaway_cluster() as cluster:
-        userdb.fresh_database(cluster)
-        hub_users = userdb.hub_users_of(cluster, directory)
-        userdb.migrate(hub_users)
+        hub_users = userdb.users_table(cluster, directory, "userdb")
         hub_users.ok("add", "ada", "--password-stdin", "--bcrypt-cost", COST, stdin=userdb.PASSWORD)
         # With ada's hash: making a hundred would take as long as what is measured.
         with hub_users.owner() as owner:

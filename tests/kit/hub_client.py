@@ -7,14 +7,12 @@ would that knows the name.
 from __future__ import annotations
 
 import json
-import re
 import socket
 import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from html import unescape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -22,6 +20,8 @@ from typing import Any, Self, TypeVar
 import httpx
 import websocket
 from websocket import WebSocketException
+
+from tests.kit import forms
 
 #: Seconds for one answer, and for a server to start, on a slow and busy machine
 PATIENCE, START = 60, 180
@@ -76,10 +76,7 @@ class HubClient:
     def submit(self, path: str, **fields: str) -> httpx.Response:
         """Fill in and send the form at `path`, with what its hidden fields hold."""
         page = self.request("GET", path).raise_for_status().text
-        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
-        (action,) = re.findall(r"<form[^>]* action=['\"]([^'\"]*)['\"]", page)
-        values = {name: unescape(value) for name, value in hidden.items()} | fields
-        return self.request("POST", unescape(action), data=values)
+        return self.request("POST", forms.action(page), data=forms.hidden(page) | fields)
 
     def log_in(self, password: str) -> None:
         """Log in by the form. Raises httpx.HTTPStatusError where that leads nowhere."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import uuid
-from html import unescape
 from typing import Any
 
 import httpx
 import websocket
 
+from tests.kit import forms
 from tests.kit.hub_client import PATIENCE, Site
 
 SESSION = "__Host-hubstead-session"
@@ -43,8 +42,7 @@ class LoginClient:
     def submit(self, page: str, action: str, **fields: str) -> httpx.Response:
         """Fill in and send the form of a page, with what its hidden fields hold."""
         text = self.page(page).text
-        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', text))
-        data = {name: unescape(value) for name, value in hidden.items()} | fields
+        data = forms.hidden(text) | fields
         return self.request("POST", action, data=data, headers={"Origin": self.origin})
 
     def log_in(self, password: str) -> httpx.Response:

@@ -233,3 +233,11 @@ def migrate(hub_users: HubUsers) -> None:
 
     with hub_users.owner() as connection:
         schema.migrate(connection)
+
+
+def users_table(cluster: Cluster, directory: Path, dbname: str) -> HubUsers:
+    """hub-users with an empty table in a database made anew."""
+    fresh_database(cluster, dbname)
+    hub_users = hub_users_of(cluster, directory, dbname)
+    migrate(hub_users)
+    return hub_users

@@ -1,29 +1,18 @@
 """A Hub with the users table, and people with their browsers."""
 
-import re
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.kit.userdb import (
-    NEW_PASSWORD,
-    PASSWORD,
-    Cluster,
-    HubUsers,
-    fresh_database,
-    hub_users_of,
-    migrate,
-    sources,
-)
+from tests.kit import forms, running
+from tests.kit.userdb import PASSWORD, Cluster, HubUsers, sources, users_table
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +24,10 @@ def free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-class Browser:
-    """A person's browser: keeps cookies, fills in the forms it was shown, runs no script."""
+class Browser(running.Browser):
+    """What a person has of the Hub's pages."""
+
+    password_page = "/hub/change-password"
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -46,14 +37,11 @@ class Browser:
     def get(self, path: str) -> requests.Response:
         return self.session.get(self.url + path, allow_redirects=False, timeout=20)
 
-    def post(self, path: str, **fields: str) -> requests.Response:
-        """Send the form at ``path`` with what its hidden fields hold."""
-        page = self.get(path).text
-        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
-        (action,) = re.findall(r'<form[^>]* action=[\'"]([^\'"]*)[\'"]', page)
+    def post(self, page: str, **fields: str) -> requests.Response:
+        text = self.get(page).text
         return self.session.post(
-            self.url + unescape(action),
-            data={name: unescape(value) for name, value in hidden.items()} | fields,
+            self.url + forms.action(text),
+            data=forms.hidden(text) | fields,
             allow_redirects=False,
             timeout=30,
         )
@@ -63,17 +51,6 @@ class Browser:
     ) -> requests.Response:
         query = f"?next={next_url}" if next_url else ""
         return self.post(f"/hub/login{query}", username=username, password=password)
-
-    def change_password(
-        self, current: str, new: str, again: str | None = None, path: str = "", **fields: str
-    ) -> requests.Response:
-        return self.post(
-            path or "/hub/change-password",
-            password=current,
-            new_password=new,
-            new_password_again=new if again is None else again,
-            **fields,
-        )
 
     def is_logged_in(self) -> bool:
         return self.get("/hub/home").status_code == 200
@@ -89,8 +66,10 @@ class Browser:
         )
 
 
-class Hub:
+class Hub(running.Running[Browser]):
     """A running JupyterHub with its users table."""
+
+    lets_in = 302
 
     def __init__(self, hub_users: HubUsers, directory: Path, ports: tuple[int, int]) -> None:
         self.hub_users = hub_users
@@ -110,20 +89,11 @@ class Hub:
             stderr=subprocess.STDOUT,
         )
 
-    def wait(self) -> None:
-        """Until the Hub answers."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                if Browser(self.url).get("/hub/health").ok:
-                    return
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        raise AssertionError(self.log.read_text())
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=30)
+    def answers(self) -> bool:
+        try:
+            return self.browser().get("/hub/health").ok
+        except requests.ConnectionError:
+            return False
 
     @staticmethod
     def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
@@ -136,33 +106,14 @@ class Hub:
     def browser(self) -> Browser:
         return Browser(self.url)
 
-    def person(self, name: str, *options: str) -> Browser:
-        """Add a user, return their browser."""
-        self.hub_users.ok("add", name, "--password-stdin", *options, stdin=f"{PASSWORD}\n")
-        return self.browser()
-
-    def logged_in(self, name: str, *options: str) -> Browser:
-        """Add a user, return a browser in which they are logged in."""
-        browser = self.person(name, *options)
-        assert browser.login(name).status_code == 302
-        return browser
-
 
 @pytest.fixture(scope="session")
 def hub(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, free_ports: tuple[int, int]
 ) -> Iterator[Hub]:
     """One Hub for all tests, with a database of its own; each test brings its own people."""
-    fresh_database(cluster, "userdb_hub")
-    hub_users = hub_users_of(cluster, tmp_path_factory.mktemp("users"), "userdb_hub")
-    migrate(hub_users)
+    hub_users = users_table(cluster, tmp_path_factory.mktemp("users"), "userdb_hub")
     hub = Hub(hub_users, tmp_path_factory.mktemp("hub"), free_ports)
-    try:
-        hub.wait()
+    with running.running(hub):
         hub.person("ada")
         yield hub
-    finally:
-        hub.stop()
-    log = hub.log.read_text()
-    assert "Traceback" not in log
-    assert PASSWORD not in log and NEW_PASSWORD not in log

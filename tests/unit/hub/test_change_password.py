@@ -27,14 +27,14 @@ def test_a_password_that_must_be_changed_gives_no_session(hub: Any) -> None:
         ("katherine", None, "differ from the username"),
         (given, None, "differ from the current one"),
     ):
-        answer = browser.change_password(given, new, again, path=path, username="katherine")
+        answer = browser.change_password(given, new, again, page=path, username="katherine")
         assert (answer.status_code, says in answer.text) == (400, True), says
         assert given not in answer.text
-    answer = browser.change_password("wrong", NEW_PASSWORD, path=path, username="katherine")
+    answer = browser.change_password("wrong", NEW_PASSWORD, page=path, username="katherine")
     assert (answer.status_code, WRONG in answer.text) == (403, True)
     assert not browser.is_logged_in()
 
-    answer = browser.change_password(given, NEW_PASSWORD, path=path, username="katherine")
+    answer = browser.change_password(given, NEW_PASSWORD, page=path, username="katherine")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/hub/token?a=b")
     assert browser.is_logged_in()
     assert hub.hub_users("initial-password", "katherine").out == ""
@@ -53,7 +53,7 @@ def test_next_leads_nowhere_else(hub: Any) -> None:
         name = f"next{number}"
         browser = hub.person(name, "--must-change")
         path = browser.login(name, next_url=next_url).headers["Location"]
-        answer = browser.change_password(PASSWORD, NEW_PASSWORD, path=path, username=name)
+        answer = browser.change_password(PASSWORD, NEW_PASSWORD, page=path, username=name)
         assert answer.status_code == 302
         assert re.match(r"/(hub/spawn|%5Cevil)", answer.headers["Location"])
 

@@ -2,13 +2,9 @@
 
 import itertools
 import os
-import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from html import unescape
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -16,16 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.kit.userdb import (
-    NEW_PASSWORD,
-    PASSWORD,
-    Cluster,
-    HubUsers,
-    fresh_database,
-    hub_users_of,
-    migrate,
-    sources,
-)
+from tests.kit import forms, running
+from tests.kit.userdb import PASSWORD, Cluster, HubUsers, sources, users_table
 
 ORIGIN = "https://hub.example.org:30088"
 SECRET_KEY = "key-of-the-login-" * 3
@@ -36,8 +24,10 @@ FORM = "__Host-hubstead-form"
 _addresses = itertools.count(1)
 
 
-class Visitor:
-    """A person's browser behind the proxy: keeps cookies, fills in forms, runs no script."""
+class Visitor(running.Browser):
+    """What a person has of the login, behind the proxy."""
+
+    password_page = "/auth/password"
 
     def __init__(self, socket: Path, address: str) -> None:
         self.socket = socket
@@ -70,10 +60,7 @@ class Visitor:
         return self.request("GET", path, headers=headers)
 
     def post(self, page: str, action: str | None = None, **fields: str) -> httpx.Response:
-        """Send the form on the page with what its hidden fields hold."""
-        text = self.get(page).text
-        hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', text)
-        data = {name: unescape(value) for name, value in hidden} | fields
+        data = forms.hidden(self.get(page).text) | fields
         return self.request("POST", action or page, data=data, headers={"Origin": ORIGIN})
 
     def login(
@@ -84,22 +71,6 @@ class Visitor:
     def logout(self) -> httpx.Response:
         return self.post("/auth/account", "/auth/logout")
 
-    def change_password(
-        self,
-        current: str,
-        new: str,
-        again: str | None = None,
-        page: str = "/auth/password",
-        **fields: str,
-    ) -> httpx.Response:
-        return self.post(
-            page,
-            password=current,
-            new_password=new,
-            new_password_again=new if again is None else again,
-            **fields,
-        )
-
     def check(self, **headers: str) -> httpx.Response:
         """What the proxy asks before each request of this browser."""
         return self.get("/internal/session", **headers)
@@ -108,9 +79,10 @@ class Visitor:
         return self.check().status_code == 204
 
 
-class LoginService:
+class LoginService(running.Running[Visitor]):
     """A running login with a users table."""
 
+    lets_in = 303
     #: From where the test's people come; another for each, as wrong passwords of one add up.
     address = "198.51.100.1"
 
@@ -148,34 +120,18 @@ class LoginService:
             stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def wait(self) -> None:
-        """Until the login answers."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                self.visitor().get("/internal/health")
-                return
-            except httpx.TransportError:
-                time.sleep(0.05)
-        raise AssertionError(self.log.read_text())
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=40) == 0
+    def answers(self) -> bool:
+        try:
+            self.browser().get("/internal/health")
+        except httpx.TransportError:
+            return False
+        return True
 
     def visitor(self, address: str = "") -> Visitor:
         return Visitor(self.socket, address or self.address)
 
-    def person(self, name: str, *options: str) -> Visitor:
-        """Add a user, return their browser."""
-        self.hub_users.ok("add", name, "--password-stdin", *options, stdin=f"{PASSWORD}\n")
+    def browser(self) -> Visitor:
         return self.visitor()
-
-    def logged_in(self, name: str, *options: str) -> Visitor:
-        """Add a user, return a browser in which they are logged in."""
-        visitor = self.person(name, *options)
-        assert visitor.login(name).status_code == 303
-        return visitor
 
 
 @pytest.fixture(scope="session")
@@ -183,19 +139,10 @@ def login_service(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LoginService]:
     """One login for all tests, with a database of its own; each test brings its own people."""
-    fresh_database(cluster, "userdb_login")
-    hub_users = hub_users_of(cluster, tmp_path_factory.mktemp("users"), "userdb_login")
-    migrate(hub_users)
+    hub_users = users_table(cluster, tmp_path_factory.mktemp("users"), "userdb_login")
     service = LoginService(hub_users, tmp_path_factory.mktemp("login"))
-    try:
-        service.wait()
+    with running.running(service, SECRET_KEY, TOKEN, "login-pass", "couldn't stop"):
         yield service
-    finally:
-        service.stop()
-    log = service.log.read_text()
-    for secret in (PASSWORD, NEW_PASSWORD, SECRET_KEY, TOKEN, "login-pass", "Traceback"):
-        assert secret not in log
-    assert "couldn't stop" not in log
 
 
 @pytest.fixture

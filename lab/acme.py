@@ -21,7 +21,7 @@ from lab.inventory import Spec
 from lab.state import LabError, Record, write
 
 if TYPE_CHECKING:
-    from lab.api import Lab
+    from lab.checkout import Checkout
 
 #: One a checkout
 HELPER = Spec("acme.example.net", helper="acme")
@@ -63,7 +63,7 @@ class Pebble:
     them; `configure` and a reboot of the host do not.
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Checkout) -> None:
         self._lab = lab
         helpers = [host for host in lab.hosts() if host.helper]
         if not helpers:
@@ -128,7 +128,7 @@ def prepare(host: Record, root: Path) -> None:
         shutil.copy(host.directory / name, root / ETC / name)
 
 
-def install(lab: Lab, host: Record) -> str:
+def install(lab: Checkout, host: Record) -> str:
     """Install and run Pebble on the helper, which is up; the URL of its directory."""
     done = lab.run(host.name, INSTALL, check=False)
     if done.returncode != 0:

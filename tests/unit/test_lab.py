@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab import acme, api, checks, image, inventory, network, pool, snapshots, state
+from lab import acme, api, checkout, checks, image, inventory, network, pool, snapshots, state
 from lab.__main__ import main
 from lab.inventory import Spec
 from lab.state import LabError, Record
@@ -156,7 +156,7 @@ class TestInventory:
         (tmp_path / "group_data/db.py").write_text('lab_os = "bookworm"\npostgres_version = 17\n')
         file = tmp_path / "prod.py"
         file.write_text('hub = [("hub.a", {"lab_memory": 512})]\ndb = ["db.a"]\n')
-        assert inventory.read(file, api.PROJECT) == [
+        assert inventory.read(file, checkout.PROJECT) == [
             Spec("hub.a", memory=512),
             Spec("db.a", os="bookworm"),
         ]
@@ -175,7 +175,7 @@ class TestInventory:
         assert inventory.parse("a", data).acme is asks
 
     def test_the_example_for_production_asks_it(self) -> None:
-        specs = inventory.read(api.PROJECT / "inventories/prod.py", api.PROJECT)
+        specs = inventory.read(checkout.PROJECT / "inventories/prod.py", checkout.PROJECT)
         assert [spec.acme for spec in specs] == [True, True, True]
 
     @pytest.mark.parametrize(("more", "front"), [("", "hub.a"), ('edge = ["edge.a"]', "edge.a")])
@@ -188,7 +188,7 @@ class TestInventory:
         )
         file = tmp_path / "prod.py"
         file.write_text(f'hub = ["hub.a"]\ndb = ["db.a"]\n{more}\n')
-        specs = inventory.read(file, api.PROJECT)
+        specs = inventory.read(file, checkout.PROJECT)
         assert {spec.name: spec.names for spec in specs if spec.names} == {front: ("www.a",)}
 
     def test_names_that_no_acme_server_asks_for_stay_out_of_the_lab(self) -> None:
@@ -198,13 +198,13 @@ class TestInventory:
         file = tmp_path / "broken.py"
         file.write_text("hub = [\n")
         with pytest.raises(LabError, match=r"cannot read the inventory .*broken\.py"):
-            inventory.read(file, api.PROJECT)
+            inventory.read(file, checkout.PROJECT)
 
     def test_no_hosts(self, tmp_path: Path) -> None:
         file = tmp_path / "empty.py"
         file.write_text("hub = []\n")
         with pytest.raises(LabError, match="names no hosts"):
-            inventory.read(file, api.PROJECT)
+            inventory.read(file, checkout.PROJECT)
 
 
 class TestThisMachine:
@@ -252,12 +252,12 @@ class TestOwnership:
         return up
 
     def test_up_for_another_inventory(self, up: Callable[[Spec], object]) -> None:
-        record(project=str(api.PROJECT), inventory="/project/inventories/prod.py").save()
+        record(project=str(checkout.PROJECT), inventory="/project/inventories/prod.py").save()
         with pytest.raises(LabError, match=r"python -m lab down /project/inventories/prod\.py"):
             up(Spec("hub.example.org"))
 
     def test_up_with_other_settings(self, up: Callable[[Spec], object]) -> None:
-        record(project=str(api.PROJECT)).save()
+        record(project=str(checkout.PROJECT)).save()
         with pytest.raises(LabError, match="already up with other settings"):
             up(Spec("hub.example.org", os="bookworm"))
 
@@ -271,7 +271,9 @@ class TestOwnership:
             up(Spec("outside.example.net", addresses=played))
 
     def test_up_with_a_name_of_another_host(self, up: Callable[[Spec], object]) -> None:
-        record("db.example.org", 11, project=str(api.PROJECT), names=("www.example.org",)).save()
+        record(
+            "db.example.org", 11, project=str(checkout.PROJECT), names=("www.example.org",)
+        ).save()
         error = r"www\.example\.org is a name of two lab hosts, db\.example\.org and hub\."
         with pytest.raises(LabError, match=error):
             up(Spec("hub.example.org", names=("www.example.org",)))
@@ -424,7 +426,7 @@ class TestAcme:
         assert data["tls_acme_directory"] == f"https://{helper.name}:14000/dir"
 
     def test_without_a_host_that_asks_there_is_none(self) -> None:
-        record(project=str(api.PROJECT)).save()
+        record(project=str(checkout.PROJECT)).save()
         with pytest.raises(LabError, match='no host that is up has `tls` = "acme"'):
             acme.Pebble(api.Lab())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from lab import acme, container, inventory, network, pool, snapshots, state
 from lab.checkout import Checkout
 from lab.checks import check_addresses, check_known, check_machine, check_names, check_room, needed
+from lab.inventory import Spec
 from lab.snapshots import Snapshot
 from lab.state import LabError, Record
 
@@ -26,7 +27,11 @@ class Lab(Checkout):
         """
         check_machine()
         file = Path(path).resolve()
-        specs = inventory.read(file, self.project)
+        return self._up(file, inventory.read(file, self.project), snapshot, with_acme)
+
+    def _up(
+        self, file: Path, specs: list[Spec], snapshot: Snapshot | None, with_acme: bool
+    ) -> list[Record]:
         with state.locked(self._progress):
             self._bury_orphans()
             known = {record.name: record for record in self.hosts()}
@@ -110,11 +115,8 @@ class Lab(Checkout):
         self._progress(f"the snapshot {name} of {', '.join(names)} is taken")
         return taken
 
-    def find(self, name: str, path: str | Path, *, settings: str = "") -> Snapshot | None:
+    def _find(self, name: str, file: Path, specs: list[Spec], settings: str) -> Snapshot | None:
         """The snapshot of an inventory's hosts that the same made which would make it now."""
-        check_machine()
-        file = Path(path).resolve()
-        specs = inventory.read(file, self.project)
         with state.locked(self._progress):
             if not self.hosts() and not state.STATE.exists():
                 return None
@@ -132,16 +134,19 @@ class Lab(Checkout):
 
         Returns the note of whoever made the state.
         """
-        with state.alone_with(f"{Path(path).name} {name}"):
-            found = self.find(name, path, settings=settings)
+        check_machine()
+        file = Path(path).resolve()
+        with state.alone_with(f"{file.name} {name}"):
+            specs = inventory.read(file, self.project)
+            found = self._find(name, file, specs, settings)
             if found:
                 try:
-                    self.up(path, found)
+                    self._up(file, specs, found, with_acme=False)
                     return found.note
                 except LabError as error:
                     self._progress(f"not from the snapshot {name}: {error}")
-            self.down(path, keep_snapshots=True)
-            hosts = self.up(path)
+            self.down(file, keep_snapshots=True)
+            hosts = self._up(file, specs, None, with_acme=False)
             note = make()
             self.snapshot([host.name for host in hosts], name, settings=settings, note=note)
         return note

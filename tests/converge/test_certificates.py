@@ -5,39 +5,25 @@ One host goes from front to front; Pebble validates for real.
 
 from __future__ import annotations
 
-import json
 import shlex
-import socket
-import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from lab import Lab
 from lab.acme import Pebble
-from tests.kit.support import PROJECT, Run, eventually, pyinfra
+from tests.kit.certificates import issue, names_extension, sign
+from tests.kit.front import CHECK, FRONTS, NAME, NAMES, Front
+from tests.kit.support import PROJECT, eventually
 
 pytestmark = pytest.mark.slow
 
 INVENTORY = PROJECT / "tests/inventories/acme.py"
-NAME = "issued.example.org"
-NAMES = [NAME, "www.issued.example.org"]
-FRONTS: dict[str, dict[str, Any]] = {
-    "traefik": {},
-    "nginx": {"edge": "nginx"},
-    "apache": {"edge": "apache"},
-    "chp": {"proxy": "chp"},
-}
-CHECK = "hubstead-certificate-check.service"
 LEFTOVERS = "ls -d /etc/letsencrypt /var/lib/letsencrypt 2>/dev/null || true"
 CHALLENGE = "/.well-known/acme-challenge/token"
 
@@ -120,110 +106,6 @@ systemd-run -q --collect --unit=responder -p WorkingDirectory=$PWD openssl ocsp 
     -index index.txt -CA authority.pem -rsigner responder.pem -rkey responder.key -ndays 1
 until ss -Hltn sport = :8889 | grep -q .; do sleep 0.1; done
 """
-
-
-@dataclass
-class Signed:
-    """A certificate with its key."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    @property
-    def key_pem(self) -> bytes:
-        return self.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-
-
-def sign(name: str, issuer: Signed | None, *extensions: x509.ExtensionType) -> Signed:
-    """A certificate for 90 days, signed by `issuer` or by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=90))
-    )
-    for extension in extensions:
-        builder = builder.add_extension(extension, isinstance(extension, x509.BasicConstraints))
-    return Signed(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
-
-
-def names_extension(names: list[str]) -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-
-
-def issue(certificate: Path, key: Path, names: list[str]) -> int:
-    """Write a certificate, as an organisation's authority would sign it; its serial number."""
-    signed = sign("An organisation", None, names_extension(names))
-    certificate.write_bytes(signed.pem)
-    key.write_bytes(signed.key_pem)
-    return signed.certificate.serial_number
-
-
-class Front:
-    """The host, with one of the fronts on it."""
-
-    def __init__(self, lab: Lab, acme: Pebble, kind: str) -> None:
-        self.lab, self.acme, self.kind = lab, acme, kind
-        self.address = lab.host(NAME).address
-
-    def deploy(self, names: list[str] = NAMES, **data: Any) -> Run:
-        settings = {
-            "hub_names": json.dumps(names), **FRONTS[self.kind], **data,
-        }  # fmt: skip
-        words = [f"{key}={value}" for key, value in settings.items()]
-        arguments = [word for pair in words for word in ("--data", pair)]
-        return pyinfra(INVENTORY, *arguments, "tests/deploys/front.py")
-
-    def alarm(self) -> str:
-        """How the look for certificates ends."""
-        self.sudo(f"systemctl start {CHECK} || true")
-        return self.sudo(f"systemctl show -P Result {CHECK}")
-
-    def warnings(self) -> str:
-        return self.sudo(f"journalctl -p warning -u {CHECK} -o cat")
-
-    def sudo(self, script: str, check: bool = True) -> str:
-        done = self.lab.run(NAME, f"sudo sh -euc {shlex.quote(script)}", check=False)
-        assert done.returncode == 0 or not check, done.stderr
-        return done.stdout + done.stderr
-
-    def served(self, name: str = NAME) -> x509.Certificate:
-        """What a visitor is shown."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        plain = socket.create_connection((self.address, 443), timeout=10)
-        with plain, context.wrap_socket(plain, server_hostname=name) as secure:
-            shown = secure.getpeercert(binary_form=True)
-        assert shown
-        return x509.load_der_x509_certificate(shown)
-
-    def serial(self) -> int:
-        """Of the served certificate; 0 where none is, for a moment."""
-        try:
-            return self.served().serial_number
-        except OSError:
-            return 0
-
-    def check_verifies(self, root: str) -> None:
-        """As a browser with this root in its store does, for each name."""
-        context = ssl.create_default_context(cadata=root)
-        for name in NAMES:
-            with socket.create_connection((self.address, 443), timeout=10) as plain:
-                context.wrap_socket(plain, server_hostname=name).close()
 
 
 @pytest.fixture(scope="module", params=FRONTS)

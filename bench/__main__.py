@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from lab import Lab
+from lab import Lab, snapshots
 
 PROJECT = Path(__file__).parents[1]
 WITHOUT_TRANSPORT = ("--data", "ssh_paramiko_connect_kwargs={}")
@@ -129,6 +129,7 @@ def main() -> None:
         print(bench.report(lab))
     finally:
         lab.down(bench.inventory)
+        snapshots.secrets(PROJECT, bench.host).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -30,3 +30,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         named = bool(metafunc.config.option.hosts)
         services = ["named"] if named else metafunc.module.SERVICES
         metafunc.parametrize("host", services, indirect=True, scope="module")
+
+
+@pytest.fixture
+def ssh_ports(host: Host) -> set[str]:
+    """Where the host's own settings have sshd listen."""
+    lines = host.check_output("/usr/sbin/sshd -T").splitlines()
+    return {line.removeprefix("port ") for line in lines if line.startswith("port ")}

@@ -54,11 +54,13 @@ def test_unit_runs_now_and_after_a_reboot(host: Host, unit: str) -> None:
     assert service.is_running and service.is_enabled
 
 
-def test_only_ssh_and_the_edge_listen_in_public(host: Host, address: str) -> None:
+def test_only_ssh_and_the_edge_listen_in_public(
+    host: Host, address: str, ssh_ports: set[str]
+) -> None:
     lines = host.check_output("ss -Hltun").splitlines()
     local = [line.split()[4] for line in lines if "[::1]:" not in line and "127." not in line]
     public = {each.rpartition(":")[2] for each in local}
-    assert public - {"68"} == {"22", "80", address.rpartition(":")[2]}
+    assert public - {"68"} == ssh_ports | {"80", address.rpartition(":")[2]}
 
 
 def test_the_login_answers_with_a_certificate_that_verifies(host: Host, address: str) -> None:

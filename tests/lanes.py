@@ -37,10 +37,9 @@ GROUPS = (
      "converge/test_chp.py"),
     # both have a host that plays the internet, and this machine has room for one
     ("converge/test_isolation.py", "converge/test_firewall.py"),
+    ("converge/test_edges.py",),
     ("converge/test_image.py",),
     ("converge/test_local.py",),
-    ("converge/test_nginx.py",),
-    ("converge/test_apache.py",),
     ("converge/test_takeover.py",),
     ("converge/test_shared_three.py",),
     ("converge/test_lab.py",),

@@ -1,0 +1,7 @@
+"""A host with someone's own web server; `LAB_OS=bookworm` makes it Debian 12."""
+
+import os
+
+_data = {"hub_base_url": "/jupyter/", "lab_os": os.environ.get("LAB_OS", "trixie")}
+
+hub = [("own.example.org", _data)]

@@ -103,6 +103,13 @@ class Run:
                 written[path] = base64.b64decode(text).decode()
         return written
 
+    def text(self) -> str:
+        """Execute the run, and join all that it writes to files."""
+        self.sent.commands.clear()
+        self.sent.inputs.clear()
+        self.execute()
+        return "\n".join(self.files.values())
+
 
 Plan = Callable[..., Run]
 

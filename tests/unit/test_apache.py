@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from hubstead.operations import apache
 from hubstead.operations.apache import NOTES, PORTS, Apache, ApacheState, parse_apache
 from hubstead.operations.files import File, Paths, PathState
 from tests.unit.operations.support import commands, lines
-from tests.unit.plans import DEBIAN_13, HUB, Plan, Run
+from tests.unit.plans import HUB, Plan
 
 APACHE: dict[str, Any] = {"edge": "apache"}
 PRISTINE = ApacheState(frozenset({PORTS}), frozenset({80, 443}))
@@ -26,23 +25,8 @@ KEEP = (
 RESTORE = f"mv {NOTES}/ports.conf {PORTS}"
 
 
-def written(run: Run) -> str:
-    """What the run writes to files, one below the other."""
-    run.sent.inputs.clear()
-    run.execute()
-    texts = (text for text in run.sent.inputs if text)
-    return "\n".join(base64.b64decode(text).decode() for text in texts)
-
-
-def test_it_comes_behind_the_hub_and_before_the_checks(plan: Plan) -> None:
-    names = plan(data=APACHE).names
-    order = ["jupyterhub | Run JupyterHub", "apache | Test Apache's configuration"]
-    order += ["apache | Run Apache", "verify | Ask for the login page over HTTPS"]
-    assert [name for name in names if name in order] == order
-
-
 def test_the_proxy_is_verified_where_it_is(plan: Plan) -> None:
-    text = written(plan("apache", data=APACHE))
+    text = plan("apache", data=APACHE).text()
     assert '<Proxy "https://127.0.0.1:8000/">' in text
     assert 'ProxyPass "https://127.0.0.1:8000/" nocanon upgrade=websocket retry=0 ' in text
     assert "SSLProxyCACertificateFile /etc/hubstead/tls/ca.pem" in text
@@ -51,57 +35,41 @@ def test_the_proxy_is_verified_where_it_is(plan: Plan) -> None:
 
 def test_on_a_host_of_its_own_it_knows_the_hubs_authority(plan: Plan) -> None:
     data = APACHE | {"base_address": "10.0.0.5", "hub_names": ["hub.example.org"]}
-    text = written(plan("apache", data=data, hub=[HUB], edge=["@fake/edge.example.org"]))
+    text = plan("apache", data=data, hub=[HUB], edge=["@fake/edge.example.org"]).text()
     assert 'ProxyPass "https://10.0.0.5:8000/"' in text
     assert "SSLProxyCACertificateFile /etc/hubstead/trust/hub.example.org.pem" in text
 
 
 def test_below_a_path_the_rest_leads_there_or_nowhere(plan: Plan) -> None:
-    text = written(plan("apache", data=APACHE | {"hub_base_url": "/jupyter/"}))
+    text = plan("apache", data=APACHE | {"hub_base_url": "/jupyter/"}).text()
     assert '<Location "/jupyter/">' in text
     assert 'RedirectMatch 302 "^/$" "/jupyter/"' in text
     assert 'RedirectMatch 302 "^/jupyter$" "/jupyter/"' in text
     assert r'RedirectMatch 404 "^/(?!jupyter(?:/|$))."' in text
-    assert "RedirectMatch 302" not in written(plan("apache", data=APACHE))
-    text = written(plan("apache", data=APACHE | {"hub_base_url": "/jupyter.v2/"}))
+    assert "RedirectMatch 302" not in plan("apache", data=APACHE).text()
+    text = plan("apache", data=APACHE | {"hub_base_url": "/jupyter.v2/"}).text()
     assert r'RedirectMatch 302 "^/jupyter\.v2$" "/jupyter.v2/"' in text
     assert r'RedirectMatch 404 "^/(?!jupyter\.v2(?:/|$))."' in text
 
 
 def test_the_site_has_the_names_and_ports_of_the_settings(plan: Plan) -> None:
     data = {"edge_https_port": 8443, "edge_http_port": 8080, "hub_names": ["a.b", "c.d", "e.f"]}
-    text = written(plan("apache", data=APACHE | data))
+    text = plan("apache", data=APACHE | data).text()
     assert text.count("    ServerName a.b\n    ServerAlias c.d e.f\n") == 2
     assert '"https://%{SERVER_NAME}:8443%1" [R=301,NE,L]' in text
     assert text.count("<VirtualHost *:8080>") == text.count("<VirtualHost *:8443>") == 2
 
 
-def test_without_a_site_there_are_no_ports_and_no_certificate(plan: Plan) -> None:
-    taken = DEBIAN_13 | {"listeners": {"80": [["haproxy", "/system.slice/haproxy.service"]]}}
-    text = written(plan("apache", taken, APACHE | {"edge_site": False, "hub_base_url": "/j/"}))
-    assert '<Location "/j/">' in text
-    for word in ("Listen", "SSLCertificateFile", "ServerName", "<VirtualHost"):
-        assert not re.search(rf"^\s*{word} ", text, re.MULTILINE), word
-
-
 def test_the_limit_of_uploads_is_a_setting(plan: Plan) -> None:
-    text = written(plan("apache", data=APACHE | {"edge_upload_limit": 40}))
+    text = plan("apache", data=APACHE | {"edge_upload_limit": 40}).text()
     assert '<If "%{HTTP:Content-Length} -gt 41943040">' in text
-    text = written(plan("apache", data=APACHE | {"edge_upload_limit": 0}))
+    text = plan("apache", data=APACHE | {"edge_upload_limit": 0}).text()
     assert "LimitRequestBody 0\n" in text and "<If" not in text
 
 
 def test_stapling_is_a_setting(plan: Plan) -> None:
-    assert "SSLUseStapling On" in written(plan("apache", data=APACHE | {"edge_ocsp": True}))
-    assert "Stapling" not in written(plan("apache", data=APACHE))
-
-
-def test_another_setting_removes_it_where_it_is(plan: Plan) -> None:
-    deployed = DEBIAN_13 | {"roles": ["apache", "traefik"], "bare": False}
-    names = plan(machine=deployed).names
-    assert names.index("retire | apache | Remove Apache") < names.index("traefik | Run Traefik")
-    assert "apache | Run Apache" not in names
-    assert "retire | apache | Remove Apache" not in plan(machine=DEBIAN_13).names
+    assert "SSLUseStapling On" in plan("apache", data=APACHE | {"edge_ocsp": True}).text()
+    assert "Stapling" not in plan("apache", data=APACHE).text()
 
 
 def test_what_is_configured_is_read() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,48 +10,34 @@ import pytest
 from pyinfra.api.exceptions import PyinfraError
 
 from hubstead.operations.sites import _LOOK, DefaultSite, DefaultSiteState
-from tests.unit.plans import DEBIAN_12, DEBIAN_13, HUB, Plan, Run
+from tests.unit.plans import DEBIAN_12, DEBIAN_13, HUB, Plan
 
 NGINX: dict[str, Any] = {"edge": "nginx"}
 
 
-def written(run: Run) -> str:
-    """What the run writes to files, one below the other."""
-    run.execute()
-    texts = (text for text in run.sent.inputs if text)
-    return "\n".join(base64.b64decode(text).decode() for text in texts)
-
-
-def test_it_comes_behind_the_hub_and_before_the_checks(plan: Plan) -> None:
-    names = plan(data=NGINX).names
-    order = ["jupyterhub | Run JupyterHub", "nginx | Test Nginx's configuration"]
-    order += ["nginx | Run Nginx", "verify | Ask for the login page over HTTPS"]
-    assert [name for name in names if name in order] == order
-
-
 def test_debian_13_has_http2_as_a_directive(plan: Plan) -> None:
-    text = written(plan("nginx", DEBIAN_13, NGINX))
+    text = plan("nginx", DEBIAN_13, NGINX).text()
     assert "listen 443 ssl;\nlisten [::]:443 ssl;\nhttp2 on;\n" in text
 
 
 def test_debian_12_has_http2_as_a_word_of_listen(plan: Plan) -> None:
-    text = written(plan("nginx", DEBIAN_12, NGINX))
+    text = plan("nginx", DEBIAN_12, NGINX).text()
     assert "listen 443 ssl http2;\nlisten [::]:443 ssl http2;\n" in text
     assert "http2 on" not in text
 
 
 def test_it_claims_no_default_of_a_port(plan: Plan) -> None:
-    assert "default_server" not in written(plan("nginx", data=NGINX))
+    assert "default_server" not in plan("nginx", data=NGINX).text()
 
 
 def test_the_redirect_names_another_port_than_443(plan: Plan) -> None:
-    text = written(plan("nginx", data=NGINX | {"edge_https_port": 8443, "hub_names": ["a.b", "c"]}))
+    text = plan("nginx", data=NGINX | {"edge_https_port": 8443, "hub_names": ["a.b", "c"]}).text()
     assert "return 301 https://$host:8443$request_uri;" in text
     assert text.count("server_name a.b c;") == 2
 
 
 def test_the_proxy_is_verified_where_it_is(plan: Plan) -> None:
-    text = written(plan("nginx", data=NGINX))
+    text = plan("nginx", data=NGINX).text()
     assert "server 127.0.0.1:8000 max_fails=0;" in text
     assert "proxy_ssl_name localhost;" in text and "/etc/hubstead/tls/ca.pem;" in text
     assert "proxy_ssl_verify on;" in text
@@ -61,22 +45,14 @@ def test_the_proxy_is_verified_where_it_is(plan: Plan) -> None:
 
 def test_on_a_host_of_its_own_it_knows_the_hubs_authority(plan: Plan) -> None:
     data = NGINX | {"base_address": "10.0.0.5", "hub_names": ["hub.example.org"]}
-    text = written(plan("nginx", data=data, hub=[HUB], edge=["@fake/edge.example.org"]))
+    text = plan("nginx", data=data, hub=[HUB], edge=["@fake/edge.example.org"]).text()
     assert "server 10.0.0.5:8000 max_fails=0;" in text and "proxy_ssl_name 10.0.0.5;" in text
     assert "proxy_ssl_trusted_certificate /etc/hubstead/trust/hub.example.org.pem;" in text
 
 
-def test_without_a_site_there_are_no_ports_and_no_certificate(plan: Plan) -> None:
-    taken = DEBIAN_13 | {"listeners": {"80": [["haproxy", "/system.slice/haproxy.service"]]}}
-    text = written(plan("nginx", taken, NGINX | {"edge_site": False, "hub_base_url": "/j/"}))
-    assert "location /j/ {" in text
-    for word in ("listen", "ssl_certificate", "server_name"):
-        assert not re.search(rf"^\s*{word} ", text, re.MULTILINE), word
-
-
 @pytest.mark.parametrize("limit", [0, 40])
 def test_the_limit_of_uploads_is_a_setting(plan: Plan, limit: int) -> None:
-    text = written(plan("nginx", data=NGINX | {"edge_upload_limit": limit}))
+    text = plan("nginx", data=NGINX | {"edge_upload_limit": limit}).text()
     assert f"client_max_body_size {limit}m;" in text
 
 
@@ -85,16 +61,8 @@ def test_stapling_asks_the_hosts_own_resolvers(plan: Plan) -> None:
     with pytest.raises(PyinfraError, match="`edge_ocsp` needs a DNS server"):
         plan("nginx", data=data)
     answers = {"resolv.conf": "nameserver 192.0.2.53\n"}
-    text = written(plan("nginx", data=data, responses=answers))
+    text = plan("nginx", data=data, responses=answers).text()
     assert "ssl_stapling on;" in text and "resolver 192.0.2.53;" in text
-
-
-def test_another_setting_removes_it_where_it_is(plan: Plan) -> None:
-    deployed = DEBIAN_13 | {"roles": ["nginx", "traefik"], "bare": False}
-    names = plan(machine=deployed).names
-    assert names.index("retire | nginx | Remove Nginx") < names.index("traefik | Run Traefik")
-    assert "nginx | Run Nginx" not in names
-    assert "retire | nginx | Remove Nginx" not in plan(machine=DEBIAN_13).names
 
 
 @pytest.fixture

@@ -41,6 +41,11 @@ class TryLater(web.HTTPError):
         self.headers = {"Retry-After": str(retry_after)}
 
 
+def _number(default: int, help: str, min: int, max: int | None = None) -> Integer[int, int]:
+    """A trait that the Hub's configuration may set."""
+    return Integer(default, min=min, max=max, help=help).tag(config=True)
+
+
 class UsersTableAuthenticator(Authenticator):
     """Logs in whoever is enabled in the users table, admins as the table says.
 
@@ -52,13 +57,13 @@ class UsersTableAuthenticator(Authenticator):
         help="File with the libpq connection line of the role userdb_reader.",
     ).tag(config=True)
 
-    database_timeout = Integer(
-        3, min=2, help="Seconds for connecting to the database, and for a statement."
-    ).tag(config=True)
+    database_timeout = _number(
+        3, "Seconds for connecting to the database, and for a statement.", min=2
+    )
 
-    database_connections = Integer(
-        4, min=1, help="Connections to the users' database at the same time, at most."
-    ).tag(config=True)
+    database_connections = _number(
+        4, "Connections to the users' database at the same time, at most.", min=1
+    )
 
     password_threads = Integer(min=1, help="Passwords that are checked at the same time.").tag(
         config=True
@@ -68,29 +73,25 @@ class UsersTableAuthenticator(Authenticator):
     def _password_threads_default(self) -> int:
         return os.cpu_count() or 1
 
-    password_queue = Integer(
-        500, min=1, help="Passwords that may wait for a check; beyond it the answer is 503."
-    ).tag(config=True)
-
-    bcrypt_cost = Integer(DEFAULT_COST, min=4, max=15, help="bcrypt cost of new hashes.").tag(
-        config=True
+    password_queue = _number(
+        500, "Passwords that may wait for a check; beyond it the answer is 503.", min=1
     )
 
-    minimum_password_length = Integer(
-        DEFAULT_MIN_LENGTH, min=1, max=72, help="Characters that a new password needs at least."
-    ).tag(config=True)
+    bcrypt_cost = _number(DEFAULT_COST, "bcrypt cost of new hashes.", min=4, max=15)
 
-    throttle_window = Integer(
-        300, min=1, help="Seconds for which a failed attempt to log in counts."
-    ).tag(config=True)
+    minimum_password_length = _number(
+        DEFAULT_MIN_LENGTH, "Characters that a new password needs at least.", min=1, max=72
+    )
 
-    throttle_failures = Integer(
-        10, min=1, help="Failed attempts for one name from one address before it has to wait."
-    ).tag(config=True)
+    throttle_window = _number(300, "Seconds for which a failed attempt to log in counts.", min=1)
 
-    throttle_address_failures = Integer(
-        500, min=1, help="Failed attempts from one address, over all names, before it has to wait."
-    ).tag(config=True)
+    throttle_failures = _number(
+        10, "Failed attempts for one name from one address before it has to wait.", min=1
+    )
+
+    throttle_address_failures = _number(
+        500, "Failed attempts from one address, over all names, before it has to wait.", min=1
+    )
 
     servers_network = Unicode(
         help="Network of the users' servers, such as 172.30.0.0/16; its first address is this "

@@ -66,7 +66,9 @@ def _new_password(options: Namespace, username: str) -> str:
     return password
 
 
-def _say_where(username: str) -> None:
+def _settle(initial: InitialPasswords, username: str) -> None:
+    """Keep a generated password that is in force by now, and say where."""
+    initial.settle(username)
     print(f"To read the one-time password: sudo hub-users initial-password {username}")
 
 
@@ -93,8 +95,7 @@ def add(options: Namespace) -> None:
             initial.propose(name, password)
     print(f"Added {name}.")
     if options.generate:
-        initial.settle(name)
-        _say_where(name)
+        _settle(initial, name)
 
 
 def passwd(options: Namespace) -> None:
@@ -114,8 +115,7 @@ def passwd(options: Namespace) -> None:
             initial.propose(name, password)
     print(f"Changed the password of {name}.")
     if options.generate:
-        initial.settle(name)
-        _say_where(name)
+        _settle(initial, name)
     else:
         initial.forget(name)
 

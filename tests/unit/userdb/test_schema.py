@@ -1,6 +1,7 @@
 """The table, and what each role may do with it."""
 
 import subprocess
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
@@ -46,18 +47,31 @@ def test_a_migration_that_is_cut_leaves_nothing(bare: Any) -> None:
     assert '"schema_version": 2' in bare.ok("status", "--json")
 
 
-def test_migrate_gives_back_a_lost_right_and_takes_a_surplus_one(bare: Any) -> None:
+DRIFTS = {
+    "userdb_reader": (
+        "REVOKE SELECT ON users FROM userdb_reader",
+        "GRANT UPDATE (admin) ON users TO userdb_reader",
+        "GRANT INSERT ON users TO userdb_reader",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        "REVOKE EXECUTE ON FUNCTION change_password FROM userdb_reader",
+    ),
+    "userdb_login": (
+        "REVOKE SELECT ON users FROM userdb_login",
+        "GRANT SELECT ON login_sessions TO userdb_login",
+        "GRANT UPDATE (expires_at) ON login_sessions TO userdb_login",
+        "GRANT DELETE ON login_sessions TO userdb_login",
+        "REVOKE EXECUTE ON FUNCTION login_session_find FROM userdb_login",
+    ),
+}
+
+
+@pytest.mark.parametrize("role", DRIFTS)
+def test_migrate_gives_back_a_lost_right_and_takes_a_surplus_one(bare: Any, role: str) -> None:
     bare.ok("migrate")
     with bare.owner() as owner:
-        for drift in (
-            "REVOKE SELECT ON users FROM userdb_reader",
-            "GRANT UPDATE (admin) ON users TO userdb_reader",
-            "GRANT INSERT ON users TO userdb_reader",
-            "GRANT CREATE ON SCHEMA public TO PUBLIC",
-            "REVOKE EXECUTE ON FUNCTION change_password FROM userdb_reader",
-        ):
+        for drift in DRIFTS[role]:
             owner.execute(drift)
-            assert "grant userdb_reader its rights" in bare.ok("migrate", "--check"), drift
+            assert f"grant {role} its rights" in bare.ok("migrate", "--check"), drift
             bare.ok("migrate")
             assert bare.ok("migrate", "--check") == '{"changes": []}\n', drift
 
@@ -135,18 +149,23 @@ FORBIDDEN = [
 ]
 
 
-def test_the_reader_may_not(hub_users: Any) -> None:
-    with hub_users.owner() as owner:
-        _insert(owner)
+def check_refused(connect: Callable[[], psycopg.Connection], statements: Iterable[str]) -> None:
+    """Whoever connects has the right to none of the statements."""
     allowed = []
-    for statement in FORBIDDEN:
-        with hub_users.reader() as reader:
+    for statement in statements:
+        with connect() as connection:
             try:
-                reader.execute(statement, {"hash": OTHER} if "%(hash)s" in statement else None)
+                connection.execute(statement, {"hash": OTHER} if "%(hash)s" in statement else None)
                 allowed.append(statement)
             except psycopg.errors.InsufficientPrivilege:
                 pass
     assert allowed == []
+
+
+def test_the_reader_may_not(hub_users: Any) -> None:
+    with hub_users.owner() as owner:
+        _insert(owner)
+    check_refused(hub_users.reader, FORBIDDEN)
 
 
 def test_the_reader_cannot_pass_its_rights_on(hub_users: Any) -> None:

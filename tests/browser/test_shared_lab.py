@@ -101,6 +101,14 @@ def log_in(shared: Shared, page: Page, username: str) -> None:
     page.wait_for_url(f"{url(shared, '/lab')}**", timeout=PATIENCE)
 
 
+def begin(shared: Shared, page: Page) -> None:
+    """Eve logs in, and has a kernel that keeps something."""
+    shared.visitor("eve")
+    log_in(shared, page, "eve")
+    open_notebook(page, url(shared, "/lab"))
+    assert compute(page, "kept = 42; print('set')") == "set\n"
+
+
 def log_in_in_another_tab(shared: Shared, profile: BrowserContext) -> None:
     other = profile.new_page()
     log_in(shared, other, "eve")
@@ -161,10 +169,7 @@ def test_a_tab_outlives_restarts_and_the_end_of_its_session(
     shared: Shared, profile: BrowserContext, page: Page, tmp_path: Path
 ) -> None:
     """The end as docs/login.md tells it: log in in another tab, and reconnect the first."""
-    shared.visitor("eve")
-    log_in(shared, page, "eve")
-    open_notebook(page, url(shared, "/lab"))
-    assert compute(page, "kept = 42; print('set')") == "set\n"
+    begin(shared, page)
     kernel = page.get_by_role("button", name="Python 3 (ipykernel) |")
     kernels = f"wss://{shared.site.name}:{PORT}/api/kernels/"
     # what JupyterLab says while Nginx is away, rightly: it goes on trying
@@ -192,10 +197,7 @@ def test_a_tab_that_missed_the_end_of_its_session_loses_nothing(
     shared: Shared, profile: BrowserContext, page: Page
 ) -> None:
     """It is told that its kernel died; docs/login.md says what to do."""
-    shared.visitor("eve")
-    log_in(shared, page, "eve")
-    open_notebook(page, url(shared, "/lab"))
-    assert compute(page, "kept = 42; print('set')") == "set\n"
+    begin(shared, page)
     shared.end_sessions("0 s")
     shared.sudo("systemctl kill -s KILL hubstead-login-relay")  # no last word
     page.get_by_role("button", name="Ok", exact=True).click(timeout=PATIENCE)

@@ -6,11 +6,7 @@ On Debian 12, with its own Python, PostgreSQL and Docker, where a person works f
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +14,7 @@ import pytest
 
 from lab import Lab
 from tests.kit.service import Service
-from tests.kit.support import PROJECT, command, down, pyinfra
+from tests.kit.support import PROJECT, cut, down, pyinfra
 
 pytestmark = pytest.mark.slow
 
@@ -37,22 +33,6 @@ def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
         yield from (f"{path} +{line}" for line in other if line not in one)
     elif one != other:
         yield f"{path}: {one!r} and {other!r}"
-
-
-def cut_deploy(lab: Lab, seconds: float, power: bool, *arguments: str) -> None:
-    """Start a deploy and kill it, and cut the host's power too if asked."""
-    process = subprocess.Popen(
-        command(INVENTORY, "deploys/all.py", *arguments),
-        cwd=PROJECT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if power:
-        lab.cut(HOST)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +70,9 @@ def test_cut_deploys_end_in_the_state_of_an_uncut_one(
     for number in range(6):
         moment = MOMENTS.uniform(2, 22)
         print(f"cut {number + 1} after {moment:.1f} s")
-        cut_deploy(service.lab, moment, power=number == 3)
+        cut(moment, INVENTORY)
+        if number == 3:
+            service.lab.cut(HOST)
     finished = service.run()
     assert finished.status == 0, finished.output
     assert list(differences(uncut, service.manifest())) == []
@@ -112,7 +94,9 @@ def test_cut_changes_lose_nothing_of_a_person(service: Service) -> None:
     for number in range(4):
         moment = MOMENTS.uniform(1, 12)
         print(f"cut {number + 1} after {moment:.1f} s")
-        cut_deploy(lab, moment, number == 1, *change)
+        cut(moment, INVENTORY, *change)
+        if number == 1:
+            lab.cut(HOST)
     finished = pyinfra(INVENTORY, "deploys/all.py", *change)
     assert finished.status == 0, finished.output
     assert pyinfra(INVENTORY, "deploys/all.py", *change).changed == []

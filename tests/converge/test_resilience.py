@@ -1,5 +1,8 @@
 """Parts of the service are stopped, restarted and rebooted under people who work with it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from tests.kit.hub_client import Kernel, patiently
@@ -13,12 +16,17 @@ GATEWAY = "172.30.0.1"
 
 
 def check_same(kernel: Kernel) -> None:
-    """The kernel still has what `remember` gave it."""
+    """The kernel still has what `remembering` gave it."""
     assert kernel.run("print(memory)") == "kept\n"
 
 
-def remember(kernel: Kernel) -> None:
-    kernel.run("memory = 'kept'")
+@contextmanager
+def remembering(service: Service) -> Iterator[Kernel]:
+    """A kernel of alice's, which has in the end what it had in the beginning."""
+    with service.person("alice").kernel() as kernel:
+        kernel.run("memory = 'kept'")
+        yield kernel
+        check_same(kernel)
 
 
 def rules(service: Service) -> list[str]:
@@ -35,8 +43,7 @@ def check_isolated(kernel: Kernel) -> None:
 
 def test_kernels_compute_while_the_hub_is_stopped(service: Service) -> None:
     alice = service.person("alice")
-    with alice.kernel() as kernel:
-        remember(kernel)
+    with remembering(service) as kernel:
         service.sudo("systemctl stop jupyterhub")
         check_same(kernel)
         # whoever loses the connection finds the way back without the Hub
@@ -50,34 +57,27 @@ def test_kernels_compute_while_the_hub_is_stopped(service: Service) -> None:
         assert servers[""]["ready"]
         assert kernel.identity in [each["id"] for each in alice.server("GET", "/kernels")]
         service.check_works()
-        check_same(kernel)
 
 
 def test_a_hub_that_is_killed_comes_back_by_itself(service: Service) -> None:
-    with service.person("alice").kernel() as kernel:
-        remember(kernel)
+    with remembering(service):
         service.sudo("systemctl kill --signal=KILL jupyterhub")
         service.check_works()
-        check_same(kernel)
 
 
 def test_restarting_traefik_costs_a_reconnection(service: Service) -> None:
-    with service.person("alice").kernel() as kernel:
-        remember(kernel)
+    with remembering(service) as kernel:
         service.sudo("systemctl restart traefik")
         patiently(kernel.connect)
-        check_same(kernel)
     service.check_works()
 
 
 def test_restarting_postgresql_costs_nothing(service: Service) -> None:
     hub = "systemctl show -P ExecMainStartTimestamp jupyterhub"
     before = service.sudo(hub)
-    with service.person("alice").kernel() as kernel:
-        remember(kernel)
+    with remembering(service):
         service.sudo("systemctl restart postgresql@*")
         service.check_works()
-        check_same(kernel)
     assert service.sudo(hub) == before
 
 
@@ -94,8 +94,7 @@ def test_without_postgresql_the_login_says_so_and_recovers(service: Service) -> 
 
 def test_restarting_docker_keeps_kernels_and_rules(service: Service) -> None:
     before = rules(service)
-    with service.person("alice").kernel() as kernel:
-        remember(kernel)
+    with remembering(service) as kernel:
         service.sudo("systemctl restart docker")
         check_same(kernel)
         eventually("the rules are back", lambda: rules(service) == before)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 
@@ -13,7 +10,7 @@ import pytest
 
 from lab import Lab
 from tests.kit.shared import Shared
-from tests.kit.support import PROJECT, command, eventually, pyinfra
+from tests.kit.support import PROJECT, cut, eventually, pyinfra
 
 pytestmark = [pytest.mark.slow, pytest.mark.every]
 
@@ -28,16 +25,7 @@ def shared(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Share
     for number in range(3):
         moment = MOMENTS.uniform(5, 30)
         print(f"cut {number + 1} after {moment:.1f} s")
-        run = subprocess.Popen(
-            command(INVENTORY, "deploys/all.py"),
-            cwd=PROJECT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(moment)
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        cut(moment, INVENTORY)
     lab.cut(HUB)
     finished = pyinfra(INVENTORY, "deploys/all.py")
     assert finished.status == 0, finished.end

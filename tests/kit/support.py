@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -57,6 +58,20 @@ def dry(inventory: str | Path, *arguments: str) -> Run:
     """Ask pyinfra what it would do."""
     with_answer = command(inventory, "--dry", *arguments)
     return finish([word for word in with_answer if word != "-y"])
+
+
+def cut(seconds: float, inventory: str | Path, *arguments: str) -> None:
+    """Start a deploy, and kill it after a while."""
+    process = subprocess.Popen(
+        command(inventory, "deploys/all.py", *arguments),
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def finish(command: list[str], env: dict[str, str] | None = None, tree: Path = PROJECT) -> Run:

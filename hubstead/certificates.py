@@ -7,6 +7,7 @@ to each other is verified with it, and with `tls` = internal it vouches for the 
 from __future__ import annotations
 
 from hubstead.listeners import CHALLENGE_PORT, LOOPBACK, listeners
+from hubstead.operations import files
 from hubstead.settings.tls import TlsSettings
 from hubstead.site import Member, Site
 
@@ -64,6 +65,11 @@ def root_of(site: Site, of: Member) -> str:
 def root_file(of: Member) -> str:
     """What that is called among those of other hosts."""
     return f"{of.name.rpartition('/')[2]}.pem"
+
+
+def no_hooks(of: str) -> dict[str, files.Entry]:
+    """The removal of what `of` does when a certificate was renewed."""
+    return {f"{directory}/hooks/{of}": None for directory in (INTERNAL, PUBLIC)}
 
 
 def challenges(site: Site) -> str | None:

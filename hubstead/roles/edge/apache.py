@@ -152,8 +152,7 @@ def absent(site: Site) -> None:
             f"{server.directory}/{SNIPPET}": None,
             **configuration.enabled(WORKERS, None),
             **configuration.enabled(TOKENS, None),
-            f"{certificates.INTERNAL}/hooks/apache": None,
-            f"{certificates.PUBLIC}/hooks/apache": None,
+            **certificates.no_hooks("apache"),
         },
     )
     sites.default_restored(name="Enable the package's own page again", server=server)

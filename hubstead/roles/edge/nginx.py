@@ -156,8 +156,7 @@ def absent(site: Site) -> None:
             server.available(SITE): None,
             **{f"{server.directory}/{file}": None for file in (TLS, SNIPPET, SHARED)},
             _drop_in(server).rsplit("/", 1)[0]: None,
-            f"{certificates.INTERNAL}/hooks/nginx": None,
-            f"{certificates.PUBLIC}/hooks/nginx": None,
+            **certificates.no_hooks("nginx"),
         },
     )
     sites.default_restored(name="Enable the package's own page again", server=server)

@@ -148,8 +148,7 @@ def absent(site: Site) -> None:
             _SCRIPTS: None,
             "/var/lib/chp": None,
             "/opt/hubstead/chp": None,
-            f"{certificates.INTERNAL}/hooks/chp": None,
-            f"{certificates.PUBLIC}/hooks/chp": None,
+            **certificates.no_hooks("chp"),
             f"{ROLES}/chp": None,
         },
     )

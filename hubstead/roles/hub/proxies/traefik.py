@@ -147,8 +147,7 @@ def absent(site: Site) -> None:
             "/etc/traefik": None,
             "/var/lib/traefik": None,
             "/opt/hubstead/traefik": None,
-            f"{certificates.INTERNAL}/hooks/traefik": None,
-            f"{certificates.PUBLIC}/hooks/traefik": None,
+            **certificates.no_hooks("traefik"),
             f"{ROLES}/traefik": None,
         },
     )

@@ -42,7 +42,7 @@ class WebServer(Service):
     """A web server with sites, whose workers run as `user`.
 
     `directory` has sites-available and sites-enabled, and there the default site `default`, which
-    the package `shipper` brings.
+    the package `shipper` brings. `test` is the command that finds mistakes in all of it.
     """
 
     name: str
@@ -50,6 +50,7 @@ class WebServer(Service):
     directory: str
     shipper: str
     default: str
+    test: str
 
     def available(self, file: str) -> str:
         """The path of a site."""
@@ -99,6 +100,7 @@ DEBIAN_APACHE = WebServer(
     directory="/etc/apache2",
     shipper="apache2",
     default="000-default.conf",
+    test="apachectl configtest",
 )
 DEBIAN_NGINX = WebServer(
     packages=("nginx",),
@@ -108,6 +110,7 @@ DEBIAN_NGINX = WebServer(
     directory="/etc/nginx",
     shipper="nginx-common",
     default="default",
+    test="nginx -t -q",
 )
 
 

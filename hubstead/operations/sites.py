@@ -10,6 +10,7 @@ from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 from pyinfra.context import host
 
 from hubstead.distributions import WebServer
+from hubstead.operations import checks
 from hubstead.operations.packages import NOTES
 
 
@@ -133,6 +134,18 @@ def left_to_others(server: WebServer) -> Generator[StringCommand]:
     """
     if host.get_fact(Foreign, server):
         yield StringCommand("rm", "-f", f"{NOTES}/{server.name}")
+
+
+@operation()
+def tested(server: WebServer) -> Generator[StringCommand]:
+    """Ensure that a server finds no mistake in its configuration, before it is told to read it."""
+    yield from checks.passes._inner(
+        part=server.test,
+        script=server.test,
+        mend="the server was not touched and serves as before. Mend the file that it names, or the "
+        "settings that it comes from, and run again.",
+        tries=1,
+    )
 
 
 def parse_nginx_ports(lines: Iterable[str]) -> frozenset[int]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 from pyinfra.operations.server import shell
 
-from hubstead import certificates
+from hubstead import certificates, edges
 from hubstead.notes import ROLES, claim
 from hubstead.operations import apache as configuration
 from hubstead.operations import checks, files, packages, sites, units
 from hubstead.ports import refuse_taken_ports
 from hubstead.render import render
 from hubstead.settings.edge import EdgeSettings
-from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
 #: The site, and its link, the last of the enabled ones: Apache takes the first for names that no
@@ -29,10 +28,6 @@ MODULES = (
     "mime", "setenvif",
 )  # fmt: skip
 WORKERS, TOKENS = "zz-hubstead-workers.conf", "zz-hubstead-tokens.conf"
-_FAULT = (
-    "Apache was not touched and serves as before. Mend the file that it names, or the settings "
-    "that it comes from, and run again."
-)
 
 
 def _site(site: Site) -> dict[str, files.Entry]:
@@ -41,19 +36,8 @@ def _site(site: Site) -> dict[str, files.Entry]:
     ours, link = server.available(SITE), server.enabled(LINK)
     if not settings.edge_site:
         return {link: None, ours: None}
-    text = render(
-        "apache",
-        ours,
-        settings=settings,
-        names=site.names,
-        port=settings.port_in_url,
-        base_url=site[HubSettings].hub_base_url,
-        certificate=certificates.public_directory(site),
-        ciphers=certificates.CIPHERS,
-        challenges=certificates.challenges(site),
-    )
     return {
-        ours: files.File(text),
+        ours: files.File(render("apache", ours, **edges.values(site))),
         link: files.Link(f"../sites-available/{SITE}"),
     }
 
@@ -64,7 +48,7 @@ def apache(site: Site) -> None:
     snippet, available = f"{server.directory}/{SNIPPET}", f"{server.directory}/conf-available"
     if settings.edge_site:
         refuse_taken_ports(site, "apache")
-    root = certificates.root_of(site, site.hub)
+    root, limit = certificates.root_of(site, site.hub), settings.edge_upload_limit * 2**20
 
     claim(site, "apache")
     packages.installed(name="Install Apache", packages=server.packages, owner="apache")
@@ -93,29 +77,12 @@ def apache(site: Site) -> None:
     files.present(
         name="Write Apache's site",
         entries={
-            snippet: files.File(
-                render(
-                    "apache",
-                    snippet,
-                    limit=settings.edge_upload_limit * 2**20,
-                    base_url=site[HubSettings].hub_base_url,
-                    proxy=site.proxy_endpoint,
-                    root=root,
-                )
-            ),
+            snippet: files.File(render("apache", snippet, limit=limit, **edges.values(site))),
             **_site(site),
-            f"{certificates.public_directory(site)}/hooks/apache": (
-                files.File(sites.reload_hook(server), mode="755") if settings.edge_site else None
-            ),
+            **edges.hook(site, server),
         },
     )
-    checks.passes(
-        name="Test Apache's configuration",
-        part="apachectl configtest",
-        script="apachectl configtest",
-        mend=_FAULT,
-        tries=1,
-    )
+    sites.tested(name="Test Apache's configuration", server=server)
     # the directories count as well: a link that went away leaves its mark there
     inputs = [snippet, server.available(SITE), root, configuration.PORTS]
     inputs += [f"{server.directory}/{kind}-enabled" for kind in ("sites", "conf", "mods")]
@@ -164,7 +131,7 @@ def absent(site: Site) -> None:
         name="Let Apache go on without the site, where it stays",
         commands=[
             f"! systemctl --quiet is-active {server.unit} ||"
-            f" {{ apachectl configtest && systemctl reload {server.unit}; }}",
+            f" {{ {server.test} && systemctl reload {server.unit}; }}",
             # Debian leaves it behind
             "rmdir --ignore-fail-on-non-empty /var/lib/apache2 2>/dev/null || true",
         ],

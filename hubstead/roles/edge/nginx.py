@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 from pyinfra.operations.server import shell
 
-from hubstead import certificates
+from hubstead import certificates, edges
 from hubstead.distributions import WebServer
 from hubstead.notes import ROLES, claim
 from hubstead.operations import checks, files, packages, sites, units
@@ -19,7 +19,6 @@ from hubstead.operations.addresses import Resolvers
 from hubstead.ports import refuse_taken_ports
 from hubstead.render import render
 from hubstead.settings.edge import EdgeSettings
-from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
 #: The site, and its link, the last of the enabled ones: where nobody names a default one, nginx
@@ -32,10 +31,6 @@ TLS, SNIPPET, SHARED = (
 )
 #: The package's page, as it is served
 PAGE = "/var/www/html/index.nginx-debian.html"
-_FAULT = (
-    "nginx was not touched and serves as before. Mend the file that it names, or the settings that "
-    "it comes from, and run again."
-)
 
 
 def _drop_in(server: WebServer) -> str:
@@ -49,35 +44,25 @@ def _site(site: Site) -> dict[str, files.Entry]:
     """The site; nothing of it where the owner's own includes the snippet."""
     settings, server = site[EdgeSettings], site.distribution.nginx
     ours, link = server.available(SITE), server.enabled(LINK)
+    tls = f"{server.directory}/{TLS}"
     if not settings.edge_site:
-        return {link: None, ours: None, f"{server.directory}/{TLS}": None}
+        return {link: None, ours: None, tls: None}
     resolvers = host.get_fact(Resolvers) if settings.edge_ocsp else []
     if settings.edge_ocsp and not resolvers:
         raise PyinfraError(
             f"{host.name}: `edge_ocsp` needs a DNS server, and /etc/resolv.conf names none. Add "
             "one, or set `edge_ocsp` to False."
         )
-    text = render(
-        "nginx",
-        ours,
-        settings=settings,
-        names=site.names,
-        port=settings.port_in_url,
-        base_url=site[HubSettings].hub_base_url,
-        challenges=certificates.challenges(site),
-    )
     https = render(
         "nginx",
-        f"{server.directory}/{TLS}",
-        settings=settings,
+        tls,
         http2_directive=site.distribution.nginx_http2,
-        certificate=certificates.public_directory(site),
-        ciphers=certificates.CIPHERS,
         resolvers=resolvers,
+        **edges.values(site),
     )
     return {
-        f"{server.directory}/{TLS}": files.File(https),
-        ours: files.File(text),
+        tls: files.File(https),
+        ours: files.File(render("nginx", ours, **edges.values(site))),
         link: files.Link(ours),
     }
 
@@ -100,32 +85,17 @@ def nginx(site: Site) -> None:
     files.present(
         name="Write Nginx's site",
         entries={
-            shared: files.File(render("nginx", shared, proxy=site.proxy_endpoint)),
+            shared: files.File(render("nginx", shared, **edges.values(site))),
             snippet: files.File(
-                render(
-                    "nginx",
-                    snippet,
-                    settings=settings,
-                    base_url=site[HubSettings].hub_base_url,
-                    name=site.proxy_address,
-                    root=root,
-                )
+                render("nginx", snippet, name=site.proxy_address, **edges.values(site))
             ),
             **_site(site),
             drop_in.rsplit("/", 1)[0]: files.Directory(),
             drop_in: files.File(render("nginx", drop_in)),
-            f"{certificates.public_directory(site)}/hooks/nginx": (
-                files.File(sites.reload_hook(server), mode="755") if settings.edge_site else None
-            ),
+            **edges.hook(site, server),
         },
     )
-    checks.passes(
-        name="Test Nginx's configuration",
-        part="nginx -t",
-        script="nginx -t -q",
-        mend=_FAULT,
-        tries=1,
-    )
+    sites.tested(name="Test Nginx's configuration", server=server)
     units.extended(name="Test it before each reload", unit=server.unit, drop_in=drop_in)
     # the directory counts as well: a link that went away leaves its mark there
     inputs = [shared, snippet, f"{server.directory}/{TLS}", server.available(SITE), root]
@@ -175,7 +145,7 @@ def absent(site: Site) -> None:
             "cd /usr/local/lib && rmdir -p --ignore-fail-on-non-empty systemd/system",
             "systemctl daemon-reload",
             f"! systemctl --quiet is-active {server.unit} ||"
-            f" {{ nginx -t -q && systemctl reload {server.unit}; }}",
+            f" {{ {server.test} && systemctl reload {server.unit}; }}",
             # systemd remembers how a unit ended that is no more
             f"systemctl is-enabled {server.unit} >/dev/null 2>&1 ||"
             f" systemctl reset-failed {server.unit} 2>/dev/null || true",

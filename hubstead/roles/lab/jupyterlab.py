@@ -13,7 +13,7 @@ from pyinfra.api.deploy import deploy
 from hubstead import certificates, database, secrets, wheels
 from hubstead.listeners import LOOPBACK
 from hubstead.notes import claim
-from hubstead.operations import accounts, checks, files, packages, sites, units
+from hubstead.operations import accounts, files, packages, sites, units
 from hubstead.ports import refuse_taken_ports
 from hubstead.programs import program
 from hubstead.progress import summarise
@@ -193,13 +193,7 @@ def _site(site: Site) -> None:
             hook: files.File(sites.reload_hook(server), mode="755"),
         },
     )
-    checks.passes(
-        name="Test Nginx's configuration",
-        part="nginx -t",
-        script="nginx -t -q",
-        mend="nginx was not touched and serves as before. Mend the file that it names.",
-        tries=1,
-    )
+    sites.tested(name="Test Nginx's configuration", server=server)
     units.running(
         name="Run Nginx",
         unit=server.unit,

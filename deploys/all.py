@@ -18,56 +18,43 @@ from hubstead.roles.machine.firewall import firewall
 from hubstead.roles.machine.node import node
 from hubstead.roles.machine.python import python
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted, wants
 
 site = here()
 
 tier("base")
-if wants(site, "base"):
-    base(site)
+if_wanted(site, base)
 # before anything listens
-if wants(site, "firewall"):
-    firewall(site)
+if_wanted(site, firewall)
 retire(site)
-if wants(site, "tls"):
-    tls(site)
+if_wanted(site, tls)
 
 tier("trust")
 if wants(site, "tls"):
     trust(site)
 
 tier("database")
-if wants(site, "postgres"):
-    postgres(site)
+if_wanted(site, postgres)
 
 tier("hub")
-if wants(site, "python"):
-    python(site)
-if wants(site, "userdb"):
-    userdb(site)
-if wants(site, "node"):
-    node(site)
+if_wanted(site, python)
+if_wanted(site, userdb)
+if_wanted(site, node)
 if wants(site, "jupyterhub"):
     parts.spawner(site).deploy(site)
     parts.proxy(site).deploy(site)
     parts.authenticator(site).deploy(site)
     jupyterhub(site)
-if wants(site, "jupyterlab"):
-    jupyterlab(site)
+if_wanted(site, jupyterlab)
 
 tier("edge")
-if wants(site, "nginx"):
-    nginx(site)
-if wants(site, "apache"):
-    apache(site)
+if_wanted(site, nginx)
+if_wanted(site, apache)
 
 tier("certificate")
-if wants(site, "certbot"):
-    certbot(site)
+if_wanted(site, certbot)
 tls_settled(site)
-if wants(site, "expiry"):
-    expiry(site)
+if_wanted(site, expiry)
 
 tier("checks")
-if wants(site, "verify"):
-    verify(site)
+if_wanted(site, verify)

@@ -2,9 +2,8 @@
 
 from hubstead.roles.edge.apache import apache
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "apache"):
-    apache(site)
+if_wanted(site, apache)

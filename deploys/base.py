@@ -2,9 +2,8 @@
 
 from hubstead.roles.machine.base import base
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "base"):
-    base(site)
+if_wanted(site, base)

@@ -2,9 +2,8 @@
 
 from hubstead.roles.certificates.certbot import certbot
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "certbot"):
-    certbot(site)
+if_wanted(site, certbot)

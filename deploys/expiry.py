@@ -2,9 +2,8 @@
 
 from hubstead.roles.certificates.expiry import expiry
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "expiry"):
-    expiry(site)
+if_wanted(site, expiry)

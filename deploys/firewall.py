@@ -2,9 +2,8 @@
 
 from hubstead.roles.machine.firewall import firewall
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "firewall"):
-    firewall(site)
+if_wanted(site, firewall)

@@ -2,9 +2,8 @@
 
 from hubstead.roles.hub.jupyterhub import jupyterhub
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "jupyterhub"):
-    jupyterhub(site)
+if_wanted(site, jupyterhub)

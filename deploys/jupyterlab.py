@@ -2,9 +2,8 @@
 
 from hubstead.roles.lab.jupyterlab import jupyterlab
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "jupyterlab"):
-    jupyterlab(site)
+if_wanted(site, jupyterlab)

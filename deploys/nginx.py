@@ -2,9 +2,8 @@
 
 from hubstead.roles.edge.nginx import nginx
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "nginx"):
-    nginx(site)
+if_wanted(site, nginx)

@@ -2,9 +2,8 @@
 
 from hubstead.roles.machine.node import node
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "node"):
-    node(site)
+if_wanted(site, node)

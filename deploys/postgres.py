@@ -2,9 +2,8 @@
 
 from hubstead.roles.database.postgres import postgres
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "postgres"):
-    postgres(site)
+if_wanted(site, postgres)

@@ -2,9 +2,8 @@
 
 from hubstead.roles.machine.python import python
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "python"):
-    python(site)
+if_wanted(site, python)

@@ -3,12 +3,11 @@
 from hubstead.progress import tier
 from hubstead.roles.certificates.tls import tls, trust
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted, wants
 
 site = here()
 
-if wants(site, "tls"):
-    tls(site)
+if_wanted(site, tls)
 
 tier("trust")
 if wants(site, "tls"):

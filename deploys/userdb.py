@@ -2,9 +2,8 @@
 
 from hubstead.roles.database.userdb import userdb
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "userdb"):
-    userdb(site)
+if_wanted(site, userdb)

@@ -2,9 +2,8 @@
 
 from hubstead.roles.care.verify import verify
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted
 
 site = here()
 
-if wants(site, "verify"):
-    verify(site)
+if_wanted(site, verify)

@@ -6,6 +6,8 @@ no longer wanted (hubstead.retire) ask here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.model import Choice
@@ -41,6 +43,12 @@ def _roles(site: Site) -> dict[str, bool]:
 def wants(site: Site, role: str) -> bool:
     """Whether the host at hand has `role`. Raises KeyError for one that does not exist."""
     return _roles(site)[role]
+
+
+def if_wanted(site: Site, role: Callable[[Site], object]) -> None:
+    """Deploy a role, by the name of its function, where the host at hand has it."""
+    if wants(site, role.__name__):
+        role(site)
 
 
 def wanted(site: Site) -> set[str]:

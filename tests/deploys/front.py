@@ -12,29 +12,23 @@ from hubstead.roles.machine.base import base
 from hubstead.roles.machine.node import node
 from hubstead.roles.machine.python import python
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import if_wanted, wants
 
 site = here()
 
 tier("base")
-if wants(site, "base"):
-    base(site)
+if_wanted(site, base)
 retire(site)
 if wants(site, "tls"):
     tls(site)
     trust(site)
-if wants(site, "python"):
-    python(site)
+if_wanted(site, python)
 if wants(site, "chp"):
     node(site)
 if wants(site, "jupyterhub"):
     parts.proxy(site).deploy(site)
-if wants(site, "nginx"):
-    nginx(site)
-if wants(site, "apache"):
-    apache(site)
-if wants(site, "certbot"):
-    certbot(site)
+if_wanted(site, nginx)
+if_wanted(site, apache)
+if_wanted(site, certbot)
 tls_settled(site)
-if wants(site, "expiry"):
-    expiry(site)
+if_wanted(site, expiry)

@@ -8,18 +8,19 @@ from testinfra.host import Host
 pytestmark = pytest.mark.slow
 
 SERVICES = ["service", "shared"]
+UNITS = (
+    "hubstead-certificate-check.timer", "hubstead-certificate.timer", "hubstead-firewall.service",
+    "postgresql.service", "ssh.service",
+)  # fmt: skip
+#: Paths that hold secrets, with who may read them
+SECRET = {
+    "/etc/hubstead/tls/ca-key.pem": ("root", "root", 0o600),
+    "/etc/hubstead/userdb/owner.dsn": ("root", "root", 0o600),
+    "/var/lib/hubstead/userdb/initial-passwords": ("root", "root", 0o700),
+}
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [
-        "hubstead-certificate-check.timer",
-        "hubstead-certificate.timer",
-        "hubstead-firewall.service",
-        "postgresql.service",
-        "ssh.service",
-    ],
-)
+@pytest.mark.parametrize("unit", UNITS)
 def test_unit_runs_now_and_after_a_reboot(host: Host, unit: str) -> None:
     service = host.service(unit)
     assert service.is_running and service.is_enabled
@@ -32,6 +33,12 @@ def test_no_unit_has_failed(host: Host) -> None:
 def test_the_certificate_is_good_for_a_while(host: Host) -> None:
     in_ten_days = "-checkend 864000"
     host.check_output(f"openssl x509 -noout -in /etc/hubstead/tls/fullchain.pem {in_ten_days}")
+
+
+@pytest.mark.parametrize("path", SECRET)
+def test_secret_is_for_its_reader_only(host: Host, path: str) -> None:
+    file = host.file(path)
+    assert (file.user, file.group, file.mode) == SECRET[path]
 
 
 def test_somebody_enabled_is_an_admin(host: Host) -> None:

@@ -9,18 +9,19 @@ from testinfra.host import Host
 pytestmark = pytest.mark.slow
 
 SERVICES = ["service"]
+UNITS = (
+    "docker.service", "hubstead-firewall-docker.service", "hubstead-users-image.timer",
+    "jupyterhub.service", "traefik.service",
+)  # fmt: skip
 CREDENTIALS = "/etc/jupyterhub/credentials"
 HUB = "http://172.30.0.1:8081/hub"
 CURL = "curl -s --noproxy '*' --max-time 20"
 #: Paths that hold secrets, with who may read them
 SECRET = {
-    "/etc/hubstead/tls/ca-key.pem": ("root", "root", 0o600),
     "/etc/hubstead/tls/current/key.pem": ("root", "hubstead-tls", 0o640),
     "/etc/hubstead/userdb": ("root", "root", 0o700),
-    "/etc/hubstead/userdb/owner.dsn": ("root", "root", 0o600),
     CREDENTIALS: ("root", "root", 0o700),
     "/etc/traefik": ("root", "traefik", 0o750),
-    "/var/lib/hubstead/userdb/initial-passwords": ("root", "root", 0o700),
     "/var/lib/jupyterhub": ("jupyterhub", "jupyterhub", 0o700),
     "/var/lib/traefik/dynamic/api.toml": ("root", "traefik", 0o640),
 }
@@ -39,16 +40,7 @@ def curl(host: Host, path: str, scheme: str = "https") -> str:
     return str(host.check_output(f"{CURL} {options} {scheme}://{service}{path}"))
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [
-        "docker.service",
-        "hubstead-firewall-docker.service",
-        "hubstead-users-image.timer",
-        "jupyterhub.service",
-        "traefik.service",
-    ],
-)
+@pytest.mark.parametrize("unit", UNITS)
 def test_unit_runs_now_and_after_a_reboot(host: Host, unit: str) -> None:
     service = host.service(unit)
     assert service.is_running and service.is_enabled

@@ -6,16 +6,17 @@ from testinfra.host import Host
 pytestmark = pytest.mark.slow
 
 SERVICES = ["shared"]
+UNITS = (
+    "hubstead-login-relay.service", "hubstead-login-relay.socket", "hubstead-login.service",
+    "hubstead-login.socket", "jupyterlab.service", "nginx.service",
+)  # fmt: skip
 CREDENTIALS = "/etc/jupyterlab/credentials"
 #: Paths that hold secrets, or people's work, with who may read them
 PRIVATE = {
-    "/etc/hubstead/tls/ca-key.pem": ("root", "root", 0o600),
-    "/etc/hubstead/userdb/owner.dsn": ("root", "root", 0o600),
     CREDENTIALS: ("root", "root", 0o700),
     "/run/hubstead-jupyterlab": ("jupyterlab", "www-data", 0o2710),
     "/run/hubstead-token": ("jupyterlab", "hubstead-token", 0o2710),
     "/run/hubstead-token/token": ("jupyterlab", "hubstead-token", 0o640),
-    "/var/lib/hubstead/userdb/initial-passwords": ("root", "root", 0o700),
     "/var/lib/jupyterlab": ("jupyterlab", "jupyterlab", 0o700),
 }
 
@@ -38,17 +39,7 @@ def curl(host: Host, url: str, *options: str) -> str:
     return str(host.check_output(f"curl -s --noproxy '*' --max-time 20 {to_itself} {url}"))
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [
-        "hubstead-login-relay.service",
-        "hubstead-login-relay.socket",
-        "hubstead-login.service",
-        "hubstead-login.socket",
-        "jupyterlab.service",
-        "nginx.service",
-    ],
-)
+@pytest.mark.parametrize("unit", UNITS)
 def test_unit_runs_now_and_after_a_reboot(host: Host, unit: str) -> None:
     service = host.service(unit)
     assert service.is_running and service.is_enabled

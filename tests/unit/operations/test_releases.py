@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +88,17 @@ def test_what_a_cut_build_left_goes() -> None:
     assert not any(line.startswith("rm") for line in lines(current, {Releases: state}, **ARGUMENTS))
 
 
+def check_collected(
+    build: Callable[..., Any], component: str, name: str, arguments: dict[str, Any]
+) -> None:
+    """Once the release is there, the oldest goes, and nothing is built again."""
+    old = ReleaseState(complete=("a", "b", name), current=name)
+    (gone,) = lines(build, {Releases: old}, **arguments)
+    assert gone.endswith(f"rm -rf /opt/hubstead/{component}/releases/a")
+    settled = ReleaseState(complete=(name,), current=name)
+    assert lines(build, {Releases: settled}, **arguments) == []
+
+
 def test_uv_is_built_by_pip_and_collected_too() -> None:
     name = releases.release_name(releases.lock("uv"), "/usr/bin/python3", [])
     arguments = {"python": "/usr/bin/python3", "env": {"PIP_CERT": "/ca.pem"}, "keep": 2}
@@ -94,11 +107,7 @@ def test_uv_is_built_by_pip_and_collected_too() -> None:
     assert build.stdin == releases.lock("uv")
     assert build.env == {"PIP_CERT": "/ca.pem"}
     assert ".complete" in complete.line and switch.line.startswith("ln -sfT")
-    old = ReleaseState(complete=("a", "b", name), current=name)
-    (gone,) = lines(bootstrap, {Releases: old}, **arguments)
-    assert gone.endswith("rm -rf /opt/hubstead/uv/releases/a")
-    settled = ReleaseState(complete=(name,), current=name)
-    assert lines(bootstrap, {Releases: settled}, **arguments) == []
+    check_collected(bootstrap, "uv", name, arguments)
 
 
 def test_npm_builds_from_its_lock_and_is_collected_too() -> None:
@@ -111,11 +120,7 @@ def test_npm_builds_from_its_lock_and_is_collected_too() -> None:
     assert build.env["NODE_EXTRA_CA_CERTS"] == "/ca.pem"
     assert build.env["PATH"].startswith("/opt/hubstead/node/current/bin:")
     assert ".complete" in complete.line and switch.line.startswith("ln -sfT")
-    old = ReleaseState(complete=("a", "b", name), current=name)
-    (gone,) = lines(npm, {Releases: old}, **arguments)
-    assert gone.endswith("rm -rf /opt/hubstead/chp/releases/a")
-    settled = ReleaseState(complete=(name,), current=name)
-    assert lines(npm, {Releases: settled}, **arguments) == []
+    check_collected(npm, "chp", name, arguments)
 
 
 def test_releases_on_disk_are_seen_as_they_are(

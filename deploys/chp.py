@@ -1,6 +1,6 @@
 """Run the role `chp` alone."""
 
-from hubstead import parts  # chp
+from hubstead import parts
 from hubstead.site import here
 from hubstead.wanted import wants
 

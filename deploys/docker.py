@@ -1,6 +1,6 @@
 """Run the role `docker` alone."""
 
-from hubstead import parts  # install, singleuser
+from hubstead import parts
 from hubstead.site import here
 from hubstead.wanted import wants
 

@@ -1,6 +1,6 @@
 """Run the role `traefik` alone."""
 
-from hubstead import parts  # traefik
+from hubstead import parts
 from hubstead.site import here
 from hubstead.wanted import wants
 

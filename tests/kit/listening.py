@@ -11,13 +11,17 @@ from tests.kit.sites import sites
 
 #: Of a bare host
 SSHD = {22: {"ssh.service"}}
+#: On any free port of loopback: containerd's server for Kubernetes, which nobody asks, and the
+#: kernels of people who share a JupyterLab
+ANYWHERE = ({"containerd.service"}, {"jupyterlab.service"})
 
 
 def listening(lab: Lab, host: str) -> dict[int, set[str]]:
     """TCP port to the units that listen on it, on a host of the lab."""
     printed = lab.run(host, f"sudo {Machine().command().get_raw_value()}").stdout
     machine = parse_machine(printed)
-    return {port: {each.unit for each in found} for port, found in machine.listeners.items()}
+    units = {port: {each.unit for each in found} for port, found in machine.listeners.items()}
+    return {port: found for port, found in units.items() if found not in ANYWHERE}
 
 
 def declared(data: dict[str, Any], host: str, **tiers: str) -> dict[int, set[str]]:

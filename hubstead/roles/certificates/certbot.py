@@ -18,7 +18,6 @@ from hubstead.certificates import WEBROOT
 from hubstead.listeners import CHALLENGE_PORT
 from hubstead.notes import ROLES, claim
 from hubstead.operations import acme, files, packages, units
-from hubstead.ports import refuse_taken_ports
 from hubstead.programs import program
 from hubstead.site import Site
 
@@ -36,7 +35,6 @@ def certbot(site: Site) -> None:
             "certificates for the service's names there. Set the sysctl "
             f"net.ipv4.ip_unprivileged_port_start above {CHALLENGE_PORT}: 1024 is the default."
         )
-    refuse_taken_ports(site, "certbot")
 
     claim(site, "certbot")
     packages.installed(

@@ -29,7 +29,9 @@ def refuse_taken_ports(site: Site, role: str) -> None:
             continue
         found = site.machine.listeners.get(listener.port, [])
         others = [each for each in found if not _gives_way(site, each.unit, role, listener.port)]
-        if others:
+        # where ours has it already, they have it on other addresses
+        ours = any(each.unit == listener.unit for each in found if each not in others)
+        if others and not ours:
             mend = f", or set `{listener.setting}` to a free port" if listener.setting else ""
             raise PyinfraError(
                 f"{host.name}: port {listener.port} is taken by {', '.join(map(str, others))}, a "

@@ -162,6 +162,14 @@ def test_a_port_that_ours_needs_alone_is_refused(
     assert f"set `{key}` to a free port" in text
 
 
+def test_the_api_of_a_proxy_needs_its_port(plan: Plan) -> None:
+    """It cannot be moved; who has the same port on another address, beside ours, goes on."""
+    text = refuses(plan, "traefik", host(bare=True, blog=(8099,)), {})
+    assert text.endswith("port 8099 is taken by blog (blog.service), a service that is not "
+                         "Hubstead's. Stop it.")  # fmt: skip
+    assert plan("traefik", host("traefik", traefik=(8099,), blog=(8099,))).names
+
+
 @pytest.mark.parametrize("name", ["traefik", "chp", "redirect", "jupyterhub"])
 def test_a_unit_called_like_ours_is_not_ours_on_a_bare_host(plan: Plan, name: str) -> None:
     data = CHP if name in ("chp", "redirect") else {}

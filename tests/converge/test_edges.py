@@ -99,7 +99,8 @@ def test_uploads_have_a_limit(host: Owned) -> None:
         send = f"{flag} -H Expect: --data-binary @- {HTTPS}"
         told = host.sudo(f"head -c 20M /dev/zero | {CURL} {send}")
         assert json.loads(told)["bytes"] == 20 * 2**20
-        assert host.sudo(f"head -c 21M /dev/zero | {STATUS} {send}") == "413 \n"
+        # Debian 12's curl minds that Apache ends a stream of HTTP/2 before all has come
+        assert host.sudo(f"head -c 21M /dev/zero | {STATUS} {send} || true") == "413 \n"
     assert host.deploy().status == 0
 
 

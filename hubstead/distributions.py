@@ -20,9 +20,14 @@ class Service:
 
 @dataclass(frozen=True)
 class Docker(Service):
-    """The engine. Who is in `group` may use it."""
+    """The engine. Who is in `group` may use it.
+
+    `spares_removable`: whether it lets containers live that remove themselves (`docker run --rm`)
+    when it restarts, which it does since 24.0.8 (https://github.com/moby/moby/issues/46308).
+    """
 
     group: str
+    spares_removable: bool
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,11 @@ DEBIAN_NGINX = WebServer(
 
 
 def _debian(
-    codename: str, postgres: int, docker_packages: tuple[str, ...], nginx_http2: bool
+    codename: str,
+    postgres: int,
+    docker_packages: tuple[str, ...],
+    spares_removable: bool,
+    nginx_http2: bool,
 ) -> Distribution:
     return Distribution(
         base_packages=(
@@ -129,7 +138,12 @@ def _debian(
         venv_packages=("python3-venv",),
         iptables_packages=("iptables",),
         ssh_unit="ssh.service",
-        docker=Docker(packages=docker_packages, unit="docker.service", group="docker"),
+        docker=Docker(
+            packages=docker_packages,
+            unit="docker.service",
+            group="docker",
+            spares_removable=spares_removable,
+        ),
         base_image=f"debian:{codename}-slim",
         postgres=Postgres(
             packages=(f"postgresql-{postgres}",),
@@ -147,9 +161,15 @@ def _debian(
 
 #: By ID and VERSION_ID of os-release(5)
 DISTRIBUTIONS = {
-    ("debian", "12"): _debian("bookworm", 15, ("docker.io",), nginx_http2=False),
+    ("debian", "12"): _debian(
+        "bookworm", 15, ("docker.io",), spares_removable=False, nginx_http2=False
+    ),
     ("debian", "13"): _debian(
-        "trixie", 17, ("docker.io", "docker-cli", "docker-buildx"), nginx_http2=True
+        "trixie",
+        17,
+        ("docker.io", "docker-cli", "docker-buildx"),
+        spares_removable=True,
+        nginx_http2=True,
     ),
 }
 #: The same in words

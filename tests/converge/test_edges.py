@@ -99,8 +99,10 @@ def test_uploads_have_a_limit(host: Owned) -> None:
         send = f"{flag} -H Expect: --data-binary @- {HTTPS}"
         told = host.sudo(f"head -c 20M /dev/zero | {CURL} {send}")
         assert json.loads(told)["bytes"] == 20 * 2**20
-        # Debian 12's curl minds that Apache ends a stream of HTTP/2 before all has come
-        assert host.sudo(f"head -c 21M /dev/zero | {STATUS} {send} || true") == "413 \n"
+        answer = host.sudo(f"head -c 21M /dev/zero | {STATUS} {send} || true")
+        # Debian 12's Apache ends the stream of HTTP/2, and its answer is lost on the way
+        lost = (host.edge, flag, host.lab.host(host.name).os) == ("apache", "--http2", "bookworm")
+        assert answer == ("000 \n" if lost else "413 \n")
     assert host.deploy().status == 0
 
 

@@ -16,7 +16,7 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 from hubstead.hub import Configuration, settings_json
-from tests.unit.plans import HUB, PROJECT, Plan, Run
+from tests.unit.plans import DEBIAN_12, HUB, PROJECT, Plan, Run
 
 HOST = "/etc/jupyterhub"
 
@@ -71,6 +71,14 @@ def test_the_hub_gets_what_the_settings_say(plan: Plan, host: Path) -> None:
     assert [role["name"] for role in c.JupyterHub.load_roles] == ["metrics", "idle-culler"]
     (templates,) = c.JupyterHub.template_paths
     assert Path(templates, "change-password.html").is_file()
+
+
+def test_servers_outlive_a_restart_of_the_engine(plan: Plan, host: Path) -> None:
+    """Docker 20.10 ends those that remove themselves (moby/moby#46308); 26.1 does not."""
+    written(plan, host, machine=DEBIAN_12)
+    assert loaded(host).DockerSpawner.extra_host_config["auto_remove"] is False
+    written(plan, host)
+    assert loaded(host).DockerSpawner.extra_host_config["auto_remove"] is True
 
 
 def test_secrets_come_from_the_unit_alone(plan: Plan, host: Path, tmp_path: Path) -> None:

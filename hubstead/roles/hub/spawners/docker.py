@@ -315,6 +315,9 @@ def _configuration(site: Site) -> hub.Configuration:
                 "mem_limit": settings.hub_memory_limit,
                 "cpu_limit": settings.hub_cpu_limit,
                 "extra_host_config": {
+                    # else a restart of the engine would end every server; one that ends by itself
+                    # is removed by the Hub at its next start
+                    "auto_remove": site.distribution.docker.spares_removable,
                     "cap_drop": ["ALL"],
                     "init": True,
                     "pids_limit": settings.hub_process_limit,

@@ -26,7 +26,7 @@ from tests.browser.chromium import (
 )
 from tests.converge.test_cut import differences
 from tests.kit.hub_client import Kernel, Site, patiently
-from tests.kit.service import INVENTORY, NAME, PASSWORD, Deployed, Service
+from tests.kit.service import INVENTORY, NAME, PASSWORD, STRANGER, Deployed, Service
 from tests.kit.support import Run, down, eventually
 
 pytestmark = pytest.mark.slow
@@ -248,6 +248,8 @@ def _fresh_client(site: Site) -> httpx.Client:
 @pytest.mark.every
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_each_combination_from_a_bare_host(service: Fronts, name: str) -> None:
+    # an account of the tests that a bare host does not have
+    service.sudo(f"! id {STRANGER} >/dev/null 2>&1 || userdel --remove {STRANGER}")
     switched = service.switch(COMBINATIONS[name])
     assert switched.status == 0, switched.end
     before = _settled(service.manifest())

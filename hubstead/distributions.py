@@ -96,6 +96,11 @@ class Distribution:
     apache: WebServer
     certbot: Service
 
+    @property
+    def edges(self) -> dict[str, WebServer]:
+        """What may stand in front of the proxy, by the role's name."""
+        return {server.name: server for server in (self.nginx, self.apache)}
+
 
 DEBIAN_APACHE = WebServer(
     packages=("apache2",),

@@ -13,6 +13,8 @@ from typing import Any
 
 #: The Hub's own
 USER = "jupyterhub"
+#: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
+CREDENTIALS = "/etc/jupyterhub/credentials"
 
 
 @dataclass(frozen=True)

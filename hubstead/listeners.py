@@ -74,8 +74,8 @@ def _front(site: Site) -> Iterator[Listener]:
     if not site.plays("edge"):
         return
     settings = site[EdgeSettings]
-    server = {"nginx": site.distribution.nginx, "apache": site.distribution.apache}
-    unit = server[site.front].unit if site.has_edge else parts.proxy(site).unit
+    edges = site.distribution.edges
+    unit = edges[site.front].unit if site.has_edge else parts.proxy(site).unit
     role = site.front if settings.edge_site else None
     yield Listener(role, settings.edge_http_port, unit, "edge_http_port", ("everyone", "servers"))
     yield Listener(

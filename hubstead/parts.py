@@ -16,11 +16,10 @@ from typing import TypeVar
 from hubstead.hub import Configuration
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.jupyterhub import HubSettings
-from hubstead.settings.model import Choice
+from hubstead.settings.model import AUTHENTICATORS, PROXIES, SPAWNERS, Choice
 from hubstead.site import Site
 
 _ROLES = "hubstead.roles.hub"
-AUTHENTICATORS, SPAWNERS, PROXIES = "authenticators", "spawners", "proxies"
 
 
 #: Operations on the host at hand; pyinfra's `@deploy` returns what nobody needs
@@ -101,9 +100,9 @@ class Proxy(Part):
 P = TypeVar("P", bound=Part)
 
 
-def _part(kind: type[P], folder: str, name: str) -> P:
+def _part(kind: type[P], choice: Choice, name: str) -> P:
     """The part of a module. Raises TypeError for one that is of another kind."""
-    module = import_module(f"{_ROLES}.{folder}.{name.replace('-', '_')}")
+    module = import_module(f"{_ROLES}.{choice.folder}.{name.replace('-', '_')}")
     if not isinstance(module.PART, kind):
         raise TypeError(f"{module.__name__}.PART is no {kind.__name__}")
     return module.PART
@@ -111,7 +110,7 @@ def _part(kind: type[P], folder: str, name: str) -> P:
 
 def proxies() -> dict[str, Proxy]:
     """Every proxy, chosen or not, by name."""
-    return {name: _part(Proxy, PROXIES, name) for name in Choice(PROXIES).names}
+    return {name: _part(Proxy, PROXIES, name) for name in PROXIES.names}
 
 
 def proxy(site: Site) -> Proxy:

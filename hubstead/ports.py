@@ -49,7 +49,7 @@ def _gives_way(site: Site, unit: str, role: str, port: int) -> bool:
             # the Hub comes behind the others, and would still be there
             return name == role or name != "jupyterhub"
     # these serve the owner's sites as well
-    for server in (site.distribution.nginx, site.distribution.apache):
+    for server in site.distribution.edges.values():
         if unit == server.unit:
             if role == server.name:
                 return True

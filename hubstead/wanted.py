@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.jupyterhub import HubSettings
-from hubstead.settings.model import Choice
+from hubstead.settings.model import PROXIES, SPAWNERS
 from hubstead.settings.tls import TlsSettings
 from hubstead.site import Site
 
@@ -28,8 +28,8 @@ def _roles(site: Site) -> dict[str, bool]:
         "python": hub or lab,
         "userdb": hub or lab,
         "node": hub,
-        **{name: hub and name == spawner for name in Choice("spawners").names},
-        **{name: hub and name == proxy for name in Choice("proxies").names},
+        **{name: hub and name == spawner for name in SPAWNERS.names},
+        **{name: hub and name == proxy for name in PROXIES.names},
         "jupyterhub": hub,
         "jupyterlab": lab,
         "nginx": edge == "nginx",

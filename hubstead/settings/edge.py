@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from hubstead.settings.model import Choice, Settings
+from hubstead.settings.model import PROXIES, Settings
 from hubstead.texts import is_address, is_host_name
 
 
@@ -21,7 +21,7 @@ class EdgeSettings(Settings):
     prefixes = ("proxy_", "edge_")
     everywhere = ("proxy", "edge", "hub_names")
 
-    proxy: Annotated[str, Choice("proxies")] = Field(
+    proxy: Annotated[str, PROXIES] = Field(
         "traefik",
         description="What routes users to their servers; chp: configurable-http-proxy.",
     )

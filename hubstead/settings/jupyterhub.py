@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from hubstead.settings.application import ApplicationSettings
-from hubstead.settings.model import Choice, Others, Settings
+from hubstead.settings.model import AUTHENTICATORS, SPAWNERS, Others, Settings
 from hubstead.texts import is_path
 
 
@@ -17,10 +17,10 @@ class HubSettings(Settings):
     prefixes = ("hub_",)
     everywhere = ("hub_base_url",)
 
-    hub_authenticator: Annotated[str, Choice("authenticators")] = Field(
+    hub_authenticator: Annotated[str, AUTHENTICATORS] = Field(
         "users-table", description="How people log in; users-table: `hub_users` and `hub-users`."
     )
-    hub_spawner: Annotated[str, Choice("spawners")] = Field(
+    hub_spawner: Annotated[str, SPAWNERS] = Field(
         "docker", description="How their servers run; docker: a container a user."
     )
     hub_base_url: str = Field(

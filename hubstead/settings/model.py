@@ -59,6 +59,9 @@ class Choice:
         return core_schema.literal_schema(self.names)
 
 
+AUTHENTICATORS, SPAWNERS, PROXIES = map(Choice, ("authenticators", "spawners", "proxies"))
+
+
 class Settings(BaseModel):
     """The base of every role's settings.
 

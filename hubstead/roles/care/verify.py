@@ -6,7 +6,7 @@ import shlex
 
 from pyinfra.api.deploy import deploy
 
-from hubstead import certificates, parts
+from hubstead import certificates, hub, parts
 from hubstead.listeners import LOOPBACK, Listener, listeners
 from hubstead.operations import checks, users_table
 from hubstead.operations.checks import CURL
@@ -57,7 +57,7 @@ def _listening(expected: list[Listener]) -> None:
 @deploy("verify")
 def _hub(site: Site) -> None:
     """On the hub host: its parts."""
-    credential = "/etc/jupyterhub/credentials/metrics"
+    credential = f"{hub.CREDENTIALS}/metrics"
     authenticator, spawner, proxy = (
         parts.authenticator(site), parts.spawner(site), parts.proxy(site),
     )  # fmt: skip
@@ -100,9 +100,9 @@ def _front(site: Site) -> None:
     """On the host that faces the internet: the way in."""
     ports = {each.setting: each for each in listeners(site)}
     http, https = ports["edge_http_port"], ports["edge_https_port"]
-    name, hub = site.names[0], site.application == "jupyterhub"
-    page = f"{site[HubSettings].hub_base_url}hub/login" if hub else "/auth/login"
-    behind = "jupyterhub" if hub else "hubstead-login"
+    name, is_hub = site.names[0], site.application == "jupyterhub"
+    page = f"{site[HubSettings].hub_base_url}hub/login" if is_hub else "/auth/login"
+    behind = "jupyterhub" if is_hub else "hubstead-login"
     # whether people trust a certificate from elsewhere is not for this host to say
     internal = site[TlsSettings].tls == "internal"
     trust = f"--cacert {certificates.INTERNAL}/ca.pem" if internal else "--insecure"

@@ -183,7 +183,7 @@ def tls_settled(site: Site) -> None:
             name="Remove the certificate from elsewhere", entries={PUBLIC: None, REASON: None}
         )
     else:
-        others = {*parts.proxies(), "nginx", "apache"} - {site.front}
+        others = {*parts.proxies(), *site.distribution.edges} - {site.front}
         files.present(
             name="Have each certificate read by who serves it",
             entries={

@@ -15,8 +15,6 @@ from hubstead.render import render
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
-#: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
-CREDENTIALS = "/etc/jupyterhub/credentials"
 #: Without a secret, and nobody but the Hub has to read it
 SETTINGS = "/etc/jupyterhub/settings.json"
 
@@ -111,8 +109,11 @@ def jupyterhub(site: Site) -> None:
         entries={
             "/etc/jupyterhub": files.Directory(),
             "/etc/jupyterhub/conf.d": files.Directory(),
-            CREDENTIALS: files.Directory(mode="700"),
-            **{f"{CREDENTIALS}/{name}": files.secret(text) for name, text in credentials.items()},
+            hub.CREDENTIALS: files.Directory(mode="700"),
+            **{
+                f"{hub.CREDENTIALS}/{name}": files.secret(text)
+                for name, text in credentials.items()
+            },
             # before what reads it: a Hub that restarts while a run is cut here still starts
             SETTINGS: files.File(
                 hub.settings_json(
@@ -129,7 +130,7 @@ def jupyterhub(site: Site) -> None:
                     user=hub.USER,
                     needs=needs,
                     credentials=sorted(credentials),
-                    directory=CREDENTIALS,
+                    directory=hub.CREDENTIALS,
                     health=f"{parts.hub_url(site)}{settings.hub_base_url}hub/health",
                     lifts=[line for part in chosen for line in part.lifts],
                 )

@@ -52,8 +52,9 @@ def context(browser: Browser) -> BrowserContext:
     return context
 
 
-#: Milliseconds for a server to start, on a slow and busy machine
+#: Milliseconds for a server to start, and for a page to show something, on a slow and busy machine
 PATIENCE = 180_000
+expect.set_options(timeout=60_000)
 IDLE = "Python 3 (ipykernel) | Idle"
 #: JupyterLab 4.6.6 knows no more of a kernel that it has reached again, until a cell has run
 _REACHED = re.compile(r"Python 3 \(ipykernel\) \| (Idle|Unknown)")

@@ -7,10 +7,13 @@ would that knows the name.
 from __future__ import annotations
 
 import json
+import select
 import socket
 import ssl
+import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +22,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import websocket
-from websocket import WebSocketException
+from websocket import ABNF, WebSocketException
 
 from tests.kit import forms
 
@@ -170,6 +173,7 @@ class Kernel:
 
     def __init__(self, client: HubClient, identity: str) -> None:
         self.client, self.identity = client, identity
+        self.reading = threading.Lock()
         self.connect()
 
     def __enter__(self) -> Self:
@@ -195,9 +199,33 @@ class Kernel:
             origin=f"https://{site.host}",
             timeout=PATIENCE,
         )
+        self.unread: deque[str | bytes] = deque()
+        threading.Thread(target=self._answer_pings, args=(self.socket,), daemon=True).start()
+
+    def _answer_pings(self, connection: websocket.WebSocket) -> None:
+        """As a browser does: who is silent for 90 s is cut (Jupyter Server, ping_timeout)."""
+        while True:
+            time.sleep(5)
+            with self.reading:
+                if connection is not self.socket or not connection.connected:
+                    return
+                try:
+                    while select.select([connection.sock], [], [], 0)[0]:
+                        kind, content = connection.recv_data(control_frame=True)
+                        if kind in (ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY):
+                            self.unread.append(content)
+                        elif kind == ABNF.OPCODE_CLOSE:
+                            return
+                except (OSError, WebSocketException):
+                    # whoever uses it next is told
+                    return
 
     def run(self, code: str) -> str:
         """Run a cell; what it printed. Raises KernelError with what it raised."""
+        with self.reading:
+            return self._run(code)
+
+    def _run(self, code: str) -> str:
         message, printed = uuid.uuid4().hex, []
         self.socket.send(json.dumps(_execute_request(message, code)))
         for kind, content in self._answers(message):
@@ -215,7 +243,10 @@ class Kernel:
         """What the kernel publishes about a request, and about its own end."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            answer = json.loads(self.socket.recv())
+            text = self.unread.popleft() if self.unread else self.socket.recv()
+            if not text:
+                raise WebSocketException("the server closed the connection")
+            answer = json.loads(text)
             mine = answer["parent_header"].get("msg_id") == message
             ends = answer["content"].get("execution_state") in ("restarting", "dead")
             if answer["channel"] == "iopub" and (mine or ends):

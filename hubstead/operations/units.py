@@ -192,6 +192,17 @@ def stopped(unit: str) -> Generator[StringCommand]:
         yield StringCommand("systemctl", "reset-failed", QuoteString(unit), "2>/dev/null || true")
 
 
+@operation()
+def retried(unit: str) -> Generator[StringCommand]:
+    """Ensure that an alarm is about what is there now: where `unit` failed, it is started again.
+
+    It may have looked while this run, or one that was cut, had stopped what it looks at. One that
+    fails again is not an error of the run: it stays failed, and each run tries it again.
+    """
+    if host.get_fact(Unit, unit, [], []).failed:
+        yield StringCommand("systemctl", "start", QuoteString(unit), "|| true")
+
+
 class DropIns(FactBase[list[str]]):
     """The drop-ins that systemd read for a unit."""
 

@@ -98,6 +98,15 @@ DRIFTS = {
         ],
         ["tls | Issue the certificate"],
     ),
+    "an alarm that rang while nothing was served": (
+        [
+            "systemctl stop traefik",
+            "! timeout 5 systemctl start hubstead-certificate-check",
+            "systemctl kill -s KILL hubstead-certificate-check",
+            "systemctl start traefik",
+        ],
+        ["expiry | Look again after an alarm"],
+    ),
 }
 
 

@@ -45,3 +45,4 @@ def expiry(site: Site) -> None:
         },
     )
     units.running(name="Look for them every hour", unit=f"{_UNIT}.timer")
+    units.retried(name="Look again after an alarm", unit=f"{_UNIT}.service")

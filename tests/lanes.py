@@ -29,7 +29,7 @@ GROUPS = (
     ("converge/test_service.py", "converge/test_secrecy.py", "converge/test_drift.py"),
     ("converge/test_three_hosts.py",),
     ("converge/test_cut.py",),
-    ("browser/test_shared_lab.py", "verify"),
+    ("browser/test_shared_lab.py", "converge/test_shared.py", "verify"),
     ("converge/test_fronts.py",),
     ("converge/test_upgrade.py",),
     ("converge/test_certificates.py", "converge/test_acme.py"),

@@ -13,6 +13,8 @@ from tests.kit.login_client import LoginClient
 
 PORT = 30088
 PASSWORD = "a quiet otter reads 42 charts"
+#: JupyterLab's own, which nobody has
+TOKEN = "/run/hubstead-token/token"
 UNITS = (
     "jupyterlab.service hubstead-login.service hubstead-login-relay.service nginx.service"
     " postgresql@*.service hubstead-firewall.service ssh.service hubstead*.timer"

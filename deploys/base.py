@@ -2,8 +2,8 @@
 
 from hubstead.roles.machine.base import base
 from hubstead.site import here
-from hubstead.wanted import if_wanted
+from hubstead.wanted import alone
 
 site = here()
 
-if_wanted(site, base)
+alone(site, base)

@@ -2,9 +2,8 @@
 
 from hubstead import parts
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import alone
 
 site = here()
 
-if wants(site, "chp"):
-    parts.proxy(site).deploy(site)
+alone(site, parts.proxy(site).deploy, "chp")

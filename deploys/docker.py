@@ -2,9 +2,8 @@
 
 from hubstead import parts
 from hubstead.site import here
-from hubstead.wanted import wants
+from hubstead.wanted import alone
 
 site = here()
 
-if wants(site, "docker"):
-    parts.spawner(site).deploy(site)
+alone(site, parts.spawner(site).deploy, "docker")

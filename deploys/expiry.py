@@ -2,8 +2,8 @@
 
 from hubstead.roles.certificates.expiry import expiry
 from hubstead.site import here
-from hubstead.wanted import if_wanted
+from hubstead.wanted import alone
 
 site = here()
 
-if_wanted(site, expiry)
+alone(site, expiry)

@@ -2,8 +2,8 @@
 
 from hubstead.roles.machine.node import node
 from hubstead.site import here
-from hubstead.wanted import if_wanted
+from hubstead.wanted import alone
 
 site = here()
 
-if_wanted(site, node)
+alone(site, node)

@@ -2,8 +2,8 @@
 
 from hubstead.roles.care.verify import verify
 from hubstead.site import here
-from hubstead.wanted import if_wanted
+from hubstead.wanted import alone
 
 site = here()
 
-if_wanted(site, verify)
+alone(site, verify)

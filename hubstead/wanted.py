@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pyinfra import logger
+
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.model import PROXIES, SPAWNERS
@@ -49,6 +51,15 @@ def if_wanted(site: Site, role: Callable[[Site], object]) -> None:
     """Deploy a role, by the name of its function, where the host at hand has it."""
     if wants(site, role.__name__):
         role(site)
+
+
+def alone(site: Site, role: Callable[[Site], object], name: str = "") -> None:
+    """Deploy one role, whose name its function has unless told, or say that the host has none."""
+    name = name or role.__name__
+    if wants(site, name):
+        role(site)
+    else:
+        logger.info(f"{site.here.name}: no {name} here, by the settings: nothing to do")
 
 
 def wanted(site: Site) -> set[str]:

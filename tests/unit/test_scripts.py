@@ -94,3 +94,11 @@ def test_a_role_alone_does_what_it_does_in_all(plans: list[dict[str, Operations]
             assert case[script] == of(own, case["all"]), f"{script} on {inventory} with {choice}"
     rest = prefixes(*(case["all"] for case in plans)) - known
     assert {name for name in rest if not name.startswith("Tier: ")} <= OVERALL
+
+
+def test_a_script_of_a_role_that_was_not_chosen_says_so(
+    plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="pyinfra")
+    plan("chp", data={"proxy": "traefik"})
+    assert "hub.example.org: no chp here, by the settings: nothing to do" in caplog.text

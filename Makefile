@@ -60,17 +60,18 @@ locks: .venv/ready ## pin anew what locks/*.in and requirements*.in name
 	    --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund \
 	    >/dev/null || exit 1; done
 	for file in requirements requirements-test; do .venv/bin/uv pip compile -q --universal \
-	    --python-version 3.11 --no-header --no-annotate $$file.in -o $$file.txt || exit 1; done
+	    --python-version 3.11 --generate-hashes --no-header --no-annotate $$file.in \
+	    -o $$file.txt || exit 1; done
 
 .venv/ready: requirements.txt config.py
 	@$(call apt,python3,python3)
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || $(call apt,no-venv-module,python3-venv)
 	python3 -m venv .venv
-	.venv/bin/pip install -q --disable-pip-version-check -r requirements.txt
+	.venv/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
 	@# pyinfra finds `hubstead` in whatever directory it is run (docs/own.md)
 	@echo '$(CURDIR)' >"$$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/hubstead.pth"
 	@touch $@
 
 .venv/test: .venv/ready requirements-test.txt
-	.venv/bin/pip install -q --disable-pip-version-check -r requirements-test.txt
+	.venv/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements-test.txt
 	@touch $@

@@ -18,6 +18,8 @@ from hubstead.operations.releases import Wheel
 PROJECT = Path(__file__).parents[1]
 SERVICES = PROJECT / "services"
 CACHE = PROJECT / ".build"
+#: What builds them, with hashes
+BUILD_LOCK = PROJECT / "locks/build.txt"
 _OURS = "hubstead-"
 
 
@@ -54,6 +56,7 @@ def built(sources: Path) -> Wheel:
         with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
             build = subprocess.run(
                 [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--no-cache",
+                 "--require-hashes", "--build-constraints", BUILD_LOCK,
                  "--out-dir", temporary, sources],
                 env={**os.environ, "UV_SYSTEM_CERTS": "1"},
                 capture_output=True,

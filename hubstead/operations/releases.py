@@ -130,9 +130,13 @@ _COMPLETE = (
 
 
 def _upload(path: str, data: bytes) -> StringCommand:
+    """Write a file, and fail unless it is what was sent."""
+    line = f"{hashlib.sha256(data).hexdigest()}  {path}"
     return StringCommand(
         "mkdir", "-p", QuoteString(path.rsplit("/", 1)[0]), "&&",
-        "base64", "-d", ">", QuoteString(path), _stdin=base64.b64encode(data).decode(),
+        "base64", "-d", ">", QuoteString(path), "&&",
+        "echo", QuoteString(line), "|", "sha256sum", "--quiet", "--strict", "--check",
+        _stdin=base64.b64encode(data).decode(),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from pyinfra.api.exceptions import PyinfraError
 
 from hubstead import wheels
 from hubstead.operations import releases
@@ -102,3 +103,15 @@ def test_a_wheel_has_all_files_of_its_package(
     files = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
     assert packed == {str(path) for path in files if path.suffix != ".pyc"}
     assert f"hubstead_{service}/py.typed" in packed
+
+
+@pytest.mark.slow
+def test_what_builds_a_wheel_is_checked_by_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "build.txt"
+    lock.write_text(re.sub("sha256:[0-9a-f]{8}", "sha256:00000000", wheels.BUILD_LOCK.read_text()))
+    monkeypatch.setattr(wheels, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(wheels, "BUILD_LOCK", lock)
+    with pytest.raises(PyinfraError, match=r"(?i)hash"):
+        wheels.built.__wrapped__(wheels.SERVICES / "userdb")

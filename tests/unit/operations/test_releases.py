@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,19 @@ def test_our_wheel_is_installed_before_the_release_is_complete(tmp_path: Path) -
         "sh", "mkdir", "/opt/hubstead/uv/current/bin/uv", "sh", "ln",
     ]  # fmt: skip
     assert "--no-deps" in sent[2].line
+
+
+def test_a_wheel_that_arrives_as_another_is_refused(tmp_path: Path) -> None:
+    wheel = tmp_path / "there/ours.whl"
+    upload = releases._upload(str(wheel), b"what was sent")
+
+    def arrive(data: bytes) -> subprocess.CompletedProcess[bytes]:
+        script = upload.get_raw_value()
+        return subprocess.run(["sh", "-c", script], input=base64.b64encode(data), check=False)
+
+    assert arrive(b"what was sent").returncode == 0
+    assert wheel.read_bytes() == b"what was sent"
+    assert arrive(b"what was s").returncode != 0
 
 
 @pytest.mark.parametrize(
@@ -136,7 +151,9 @@ def test_releases_on_disk_are_seen_as_they_are(
     assert ask(Releases(), "hub") == ReleaseState(("first", "second"), "second", ("cut",))
 
 
-@pytest.mark.parametrize("component", ["hub", "node", "singleuser", "traefik", "userdb", "uv"])
+@pytest.mark.parametrize(
+    "component", ["build", "hub", "node", "singleuser", "traefik", "userdb", "uv"]
+)
 def test_every_lock_is_pinned_by_hash(component: str) -> None:
     text = releases.lock(component)
     requirements = [line for line in text.splitlines() if line and line[0] not in " #"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from hubstead.render import ROOT
 from tests.unit.plans import Plan
@@ -80,3 +83,16 @@ def test_each_has_the_common_part_and_says_what_it_lifts_and_why(plan: Plan) -> 
             assert not text or text.startswith("# "), f"{name} does not say why"
             found.setdefault(name, set()).update(directives(text))
     assert found == LIFTED
+
+
+@pytest.mark.slow
+def test_no_unit_is_exposed_by_systemds_own_measure(plan: Plan, tmp_path: Path) -> None:
+    """Of 10 at most 4: "OK" (systemd-analyze(1), security)."""
+    for unit, texts in written(plan).items():
+        if unit in UNCONFINED:
+            continue
+        file = tmp_path / f"{unit}.service"
+        file.write_text(texts[0])
+        command = ["systemd-analyze", "security", "--offline=true", "--threshold=40", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-200:] + done.stderr

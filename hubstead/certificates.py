@@ -18,6 +18,8 @@ GROUP = "hubstead-tls"
 INTERNAL, PUBLIC = "/etc/hubstead/tls", "/etc/hubstead/certificate"
 #: Roots of the other hosts' authorities
 TRUST = "/etc/hubstead/trust"
+#: What certbot needs to answer in the DNS
+DNS_CREDENTIALS = "/etc/letsencrypt/hubstead-dns.ini"
 #: Where fronts of earlier versions found the answers to an ACME server's challenges
 WEBROOT = "/var/lib/hubstead/acme"
 #: TLS 1.2 in Mozilla's intermediate profile, without the ciphers that need Diffie-Hellman
@@ -74,5 +76,5 @@ def no_hooks(of: str) -> dict[str, files.Entry]:
 
 def challenges(site: Site) -> str | None:
     """What the front passes an ACME server's challenges on to; None where there will be none."""
-    acme = site[TlsSettings].tls == "acme"
-    return f"http://{LOOPBACK}:{CHALLENGE_PORT}" if acme else None
+    asked = site[TlsSettings].answers_over_http
+    return f"http://{LOOPBACK}:{CHALLENGE_PORT}" if asked else None

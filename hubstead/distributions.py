@@ -80,6 +80,7 @@ class WebServer(Service):
 class Distribution:
     """A release of a distribution.
 
+    `certbot_plugin`: the package of certbot's plugin for a DNS service.
     `nginx_http2`: whether its Nginx has the directive `http2` (since 1.25), in the place of `listen
     … http2`. `base_image` is the users' image's, in an image registry.
     """
@@ -95,6 +96,7 @@ class Distribution:
     nginx_http2: bool
     apache: WebServer
     certbot: Service
+    certbot_plugin: str
 
     @property
     def edges(self) -> dict[str, WebServer]:
@@ -161,6 +163,7 @@ def _debian(
         nginx_http2=nginx_http2,
         apache=DEBIAN_APACHE,
         certbot=Service(packages=("certbot",), unit="certbot.timer"),
+        certbot_plugin="python3-certbot-dns-{service}",
     )
 
 

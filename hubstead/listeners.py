@@ -87,7 +87,7 @@ def _front(site: Site) -> Iterator[Listener]:
         certificate="tls" if role else None,
         names=tuple(site.names),
     )
-    if site[TlsSettings].tls == "acme":
+    if site[TlsSettings].answers_over_http:
         yield Listener("certbot", CHALLENGE_PORT, "certbot.service", address=LOOPBACK, always=False)
 
 

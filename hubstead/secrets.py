@@ -155,6 +155,7 @@ class Kind:
 
     pattern: str
     words: str
+    mend: str = "Remove it, and one is made."
 
 
 #: Roles quote it where it needs that. Other characters would mean different things to different
@@ -162,6 +163,8 @@ class Kind:
 PRINTABLE = Kind(r"[ -~]+", "printable ASCII: letters, digits, punctuation and spaces")
 #: 72 is what bcrypt reads, 8 the least that JupyterHub takes as a token
 TOKEN = Kind(r"[!-~]{8,72}", "8 to 72 characters of printable ASCII without spaces")
+#: What a file of name and value keeps as it is, and what providers make
+WORD = Kind(r"[\w.:/+=-]+", "one word of letters, digits and . : / + = _ -", "Copy it once more.")
 HEX = Kind(r"[0-9A-Fa-f]{64}", "64 hexadecimal digits, as `openssl rand -hex 32` prints them")
 
 
@@ -187,6 +190,21 @@ class Secrets:
                 store.write(values)
             return _checked(values[name], name, kind, str(store.path))
 
+    def brought(self, name: str, kind: Kind = PRINTABLE) -> str:
+        """The secret `name`, which somebody else made. Raises SecretsError where it is missing."""
+        source = f"{_variable(name)} in the environment"
+        value = os.environ.get(_variable(name))
+        if not value:
+            with _locked():
+                store = self._store()
+                value, source = store.read().get(name), str(store.path)
+        if not value:
+            raise SecretsError(
+                f"The secret `{name}` is missing, which others give you. Put it into {source} by "
+                f"that name, or into the environment of each run as {_variable(name)}."
+            )
+        return _checked(value, name, kind, source)
+
     def _store(self) -> PlainStore:
         if self.settings.secrets_age_file:
             return AgeStore(self.settings.secrets_age_file, self.settings.secrets_age_recipients)
@@ -197,6 +215,6 @@ def _checked(value: str, name: str, kind: Kind, source: str) -> str:
     if not re.fullmatch(kind.pattern, value):
         raise SecretsError(
             f"The secret `{name}` ({source}) is not what it must be: {kind.words}. It is not shown "
-            "here. Remove it, and one is made."
+            f"here. {kind.mend}"
         )
     return value

@@ -69,15 +69,26 @@ def of_name(name, said, leads_to, own, port):
     )
 
 
+def in_the_dns(name, said, plugin):
+    return (
+        f"{name}: the ACME server did not find the answer to its challenge in the DNS. It says: "
+        f"{said}. The name servers of its zone must be those that {plugin} writes to; where they "
+        "take long to have a new record, set `tls_acme_dns_wait` higher."
+    )
+
+
 def explain(text, want, lookup, own):
     """The reason and the mend. `lookup` gives the addresses of a name, `own` are the host's."""
     server, port = want["directory"], want["challenge_port"]
+    plugin = (want.get("dns") or {}).get("plugin")
     if "Could not bind TCP port" in text:
         return (
             f"Another program has port {port} of this host, where certbot answers the server's "
             f"challenges. Stop it, or move it: ss -Hltnp sport = :{port}"
         )
     named = problems(text)
+    if named and plugin:
+        return "\n".join([in_the_dns(name, said, plugin) for name, said in named.items()][:5])
     if named:
         lines = [
             of_name(name, said, lookup(name), own, want["http_port"])
@@ -109,6 +120,12 @@ def explain(text, want, lookup, own):
         )
     kind = f" ({kinds[-1]})" if kinds else ""
     lines = [line for line in text.splitlines() if line.strip() and "help or search" not in line]
+    if plugin and not kinds:
+        return (
+            f"certbot could not write the answer to {server} into the DNS ({plugin}): "
+            f"{shortened(' '.join(lines[-3:]), 400)} Look at `tls_acme_dns_options`, and at the "
+            "service's secrets."
+        )
     return f"{server} gave no certificate{kind}: {shortened(' '.join(lines[-3:]), 400)}"
 
 

@@ -31,8 +31,11 @@ PARTS = ("cert", "privkey", "chain", "fullchain")
 RENEWAL = CERTBOT / "renewal" / f"{LINEAGE}.conf"
 FORMER_WEBROOT = "/var/lib/hubstead/acme"
 INSTALL = "/usr/local/lib/hubstead/install-certificate"
+CREDENTIALS = str(CERTBOT / "hubstead-dns.ini")
 REASON = "/usr/local/lib/hubstead/acme-reason"
 BAD_NONCE = "urn:ietf:params:acme:error:badNonce"  # certbot tries again by itself
+#: Route 53's plugin asks AWS's own library, which looks where this says
+AWS = "AWS_SHARED_CREDENTIALS_FILE"
 #: What certbot calls each kind of key: its type, the option with its size, the value of that
 KEYS = {
     "ec256": ("ecdsa", "elliptic-curve", "secp256r1"),
@@ -108,16 +111,50 @@ def is_issued(want):
     return names == set(want["names"]) and end > time.time() and key_kind() == want["key_type"]
 
 
+def answer_notes(want):
+    """How certbot answers the server, as its notes on the certificate have it."""
+    dns = want.get("dns")
+    if not dns:
+        return {
+            "authenticator": "standalone",
+            "http01_address": "127.0.0.1",
+            "http01_port": str(want["challenge_port"]),
+        }
+    notes = {"authenticator": dns["plugin"]}
+    if dns["plugin"] != "dns-route53":
+        prefix = dns["plugin"].replace("-", "_")
+        notes[f"{prefix}_credentials"] = dns["credentials"]
+        notes[f"{prefix}_propagation_seconds"] = str(dns["wait"])
+    return notes
+
+
+def answer_options(want):
+    """The same as options of certbot."""
+    dns = want.get("dns")
+    if not dns:
+        where = ["--http-01-address", "127.0.0.1", "--http-01-port", str(want["challenge_port"])]
+        return ["--standalone", *where]
+    plugin = dns["plugin"]
+    if plugin == "dns-route53":
+        return [f"--{plugin}"]
+    return [
+        f"--{plugin}", f"--{plugin}-credentials", dns["credentials"],
+        f"--{plugin}-propagation-seconds", str(dns["wait"]),
+    ]  # fmt: skip
+
+
 def is_renewable(want):
-    """Whether certbot can renew it: it knows where to answer, and has an account."""
+    """Whether certbot can renew it: it knows how to answer, and has an account."""
     options = renewal()
-    answers = options.get("http01_port") == str(want["challenge_port"])
+    answers = answer_notes(want).items() <= options.items()
     return answers and options.get("account") in account_names(want)
 
 
 def is_ours(options, want):
+    ours = {"http01_port": str(want["challenge_port"])}
     former = FORMER_WEBROOT in options.get("webroot_path", "") or FORMER_WEBROOT in options.values()
-    return former or options.get("http01_port") == str(want["challenge_port"])
+    answers = ours.items() <= options.items() or answer_notes(want).items() <= options.items()
+    return former or answers or CREDENTIALS in options.values()
 
 
 def is_installed():
@@ -136,7 +173,7 @@ def certbot(*arguments):
     done = subprocess.run(
         ["certbot", *arguments, "--non-interactive"],
         capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        env={**os.environ, "LC_ALL": "C.UTF-8", AWS: CREDENTIALS},
     )  # fmt: skip
     if done.returncode == 0:
         return ""
@@ -157,9 +194,8 @@ def account_options(want):
 def certonly(want):
     key_type, size_option, size = KEYS[want["key_type"]]
     return certbot(
-        "certonly", "--standalone", "--http-01-address", "127.0.0.1",
-        "--http-01-port", str(want["challenge_port"]), "--cert-name", LINEAGE,
-        "--domains", ",".join(want["names"]), "--key-type", key_type, f"--{size_option}", size,
+        "certonly", *answer_options(want), "--cert-name", LINEAGE, "--domains",
+        ",".join(want["names"]), "--key-type", key_type, f"--{size_option}", size,
         *account_options(want), "--force-renewal", "--renew-with-new-domains",
     )  # fmt: skip
 
@@ -178,8 +214,8 @@ def make_renewable(want):
     lines = [f"archive_dir = {CERTBOT}/archive/{LINEAGE}"]
     lines += [f"{part} = {LIVE}/{part}.pem" for part in PARTS]
     lines += [
-        "[renewalparams]", f"account = {account}", "authenticator = standalone",
-        "http01_address = 127.0.0.1", f"http01_port = {want['challenge_port']}",
+        "[renewalparams]", f"account = {account}",
+        *(f"{key} = {value}" for key, value in answer_notes(want).items()),
         f"server = {want['directory']}", f"key_type = {key_type}",
         f"{size_option.replace('-', '_')} = {size}",
     ]  # fmt: skip

@@ -32,7 +32,7 @@ GROUPS = (
     ("browser/test_shared_lab.py", "converge/test_shared.py", "verify"),
     ("converge/test_fronts.py",),
     ("converge/test_upgrade.py",),
-    ("converge/test_certificates.py", "converge/test_acme.py"),
+    ("converge/test_certificates.py", "converge/test_acme.py", "converge/test_dns.py"),
     ("converge/test_resilience.py", "converge/test_limits.py", "browser/test_browser.py",
      "converge/test_chp.py"),
     # both have a host that plays the internet, and this machine has room for one

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from hubstead import pem
+from hubstead import dns, pem
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.model import Others, Settings
 from hubstead.texts import URL_CHARACTERS, is_email, is_url
@@ -53,6 +54,23 @@ class TlsSettings(Settings):
     tls_acme_key_type: Literal["ec256", "ec384", "rsa2048", "rsa4096"] = Field(
         "ec256", description="Kind of the key: an elliptic curve, or RSA."
     )
+    tls_acme_dns: dns.Service | None = Field(
+        None,
+        description="Where the DNS records of the names are, to answer the ACME server there and "
+        "not over HTTP: for a host that the internet does not reach. The service's secrets are "
+        "yours to bring (docs/tls.md).",
+    )
+    tls_acme_dns_options: dict[str, str] = Field(
+        {},
+        description="What the service needs beside its secrets; rfc2136: `server` (an address), "
+        "`name` (of the TSIG key), and perhaps `port` and `algorithm`; ovh: `endpoint`.",
+    )
+    tls_acme_dns_wait: int | None = Field(
+        None,
+        ge=0,
+        description="Seconds until the service's name servers have a new record; by default as "
+        "certbot has it: 10 to 120.",
+    )
     tls_expiry_days: int = Field(
         14,
         ge=1,
@@ -78,6 +96,19 @@ class TlsSettings(Settings):
             raise ValueError("not an address such as ada@example.org")
         return value
 
+    @field_validator("tls_acme_dns_options")
+    @classmethod
+    def _one_word_each(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, word in value.items():
+            if not re.fullmatch(r"[\w.:-]+", word, re.ASCII):
+                raise ValueError(f"{key}: {word!r} is not one word of letters, digits, . : _ and -")
+        return value
+
+    @property
+    def answers_over_http(self) -> bool:
+        """Whether an ACME server asks the front (HTTP-01, RFC 8555, 8.3)."""
+        return self.tls == "acme" and self.tls_acme_dns is None
+
     @property
     def directory_url(self) -> str:
         """The directory of the ACME server (RFC 8555, 7.1.1)."""
@@ -91,6 +122,30 @@ class TlsSettings(Settings):
             )
         if self.tls == "files":
             self.chain()
+        self._check_dns()
+
+    def _check_dns(self) -> None:
+        if self.tls_acme_dns is None:
+            if self.tls_acme_dns_options:
+                raise ValueError("`tls_acme_dns_options` without `tls_acme_dns` has no use")
+            return
+        if self.tls != "acme":
+            raise ValueError(f"`tls_acme_dns` is for `tls` = 'acme', and `tls` = {self.tls!r}")
+        plugin, given = dns.PLUGINS[self.tls_acme_dns], set(self.tls_acme_dns_options)
+        if secrets := given & set(plugin.secrets):
+            names = ", ".join(sorted(secrets))
+            raise ValueError(
+                f"`tls_acme_dns_options` has {names}, which is a secret and does not belong among "
+                "settings: docs/tls.md says where it goes. Take it for known, and have another."
+            )
+        if missing := set(plugin.required) - given:
+            raise ValueError(f"`tls_acme_dns_options` lacks {', '.join(sorted(missing))}")
+        if unknown := given - {*plugin.required, *plugin.optional}:
+            known = ", ".join((*plugin.required, *plugin.optional)) or "none"
+            raise ValueError(
+                f"`tls_acme_dns_options`: {self.tls_acme_dns} does not know "
+                f"{', '.join(sorted(unknown))}; allowed: {known}"
+            )
 
     def check_beside(self, others: Others) -> None:
         if self.tls != "internal" and not others[EdgeSettings].edge_site:

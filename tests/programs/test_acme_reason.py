@@ -78,3 +78,18 @@ def test_a_name_that_leads_elsewhere_is_explained() -> None:
     # a host may know itself as 127.0.1.1
     told = acme_reason.of_name("c.example.org", "timeout", ["127.0.1.1"], ["192.0.2.1"], 8080)
     assert "which has to lead to port 8080 of this host" in told
+
+
+def test_an_answer_in_the_dns_is_explained_by_the_dns() -> None:
+    want = WANTED | {"dns": {"plugin": "dns-rfc2136"}}
+
+    def explain(text: str) -> str:
+        return acme_reason.explain(text, want, lambda name: [], [])
+
+    refused = explain(CERTBOT)
+    assert "a.example.org: the ACME server did not find the answer" in refused
+    assert "Port 80" not in refused and len(refused.splitlines()) == 2
+    unwritten = explain("Encountered exception\nReceived response from server: NOTAUTH")
+    assert "could not write the answer" in unwritten and "NOTAUTH" in unwritten
+    limited = "urn:ietf:params:acme:error:rateLimited\ntoo many"
+    assert "too many requests" in explain(limited)

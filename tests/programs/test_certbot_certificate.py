@@ -106,6 +106,17 @@ def test_one_with_a_former_webroot_gets_other_options() -> None:
     assert "webroot_path" not in kept.renewal()
 
 
+def test_one_that_came_over_http_gets_the_options_of_the_dns_and_back() -> None:
+    dns = {"plugin": "dns-rfc2136", "credentials": kept.CREDENTIALS, "wait": 60}
+    carry_over()
+    register()
+    for want in (WANT | {"dns": dns}, WANT, WANT | {"dns": dns | {"plugin": "dns-route53"}}):
+        assert kept.is_issued(want) and not kept.is_renewable(want)
+        assert kept.is_ours(kept.renewal(), want)
+        assert kept.make_renewable(want) == "" and kept.is_renewable(want)
+    assert "http01_port" not in kept.renewal()
+
+
 def test_its_account_stays_beside_those_of_others() -> None:
     carry_over()
     register()

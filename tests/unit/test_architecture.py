@@ -12,7 +12,7 @@ from tests.unit.plans import PROJECT
 PACKAGE = PROJECT / "hubstead"
 #: Each imports from those before it alone; a folder or a module of hubstead/
 LAYERS = (
-    {"distributions", "hub", "pem", "programs", "progress", "render", "texts", "transport"},
+    {"distributions", "dns", "hub", "pem", "programs", "progress", "render", "texts", "transport"},
     {"operations"},
     {"settings", "wheels"},
     {"secrets", "reference"},

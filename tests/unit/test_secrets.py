@@ -279,3 +279,17 @@ def test_runs_at_the_same_time_share_their_secrets(tmp_path: Path) -> None:
         results = list(pool.map(_generate, [tmp_path] * 3))
     assert results[0] == results[1] == results[2]
     assert len(set(results[0])) == 20
+
+
+def test_a_secret_that_others_give_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(secrets.SecretsError, match=r"Put it into .*HUBSTEAD_DNS_LINODE_KEY") as no:
+        of().brought("dns_linode_key")
+    assert str(PLAIN) in str(no.value)
+    PLAIN.write_text('{"dns_linode_key": "from the file"}')
+    assert of().brought("dns_linode_key") == "from the file"
+    monkeypatch.setenv("HUBSTEAD_DNS_LINODE_KEY", "dG9rZW4=")
+    assert of().brought("dns_linode_key", secrets.WORD) == "dG9rZW4="
+    monkeypatch.setenv("HUBSTEAD_DNS_LINODE_KEY", "two\nlines = 1")
+    with pytest.raises(secrets.SecretsError, match="one word") as bad:
+        of().brought("dns_linode_key", secrets.WORD)
+    assert "two" not in str(bad.value) and "one is made" not in str(bad.value)

@@ -146,6 +146,23 @@ def test_data_of_the_owner_and_of_other_programs_is_left_alone(data: dict[str, A
         ({"tls_acme_email": "ada@;"}, ["`tls_acme_email`"]),
         ({"tls_acme_directory": 'https://acme.example.org/"\n'}, ["`tls_acme_directory`"]),
         ({"tls_acme_directory": "https://a:b@acme.example.org/"}, ["`tls_acme_directory`"]),
+        ({"tls_acme_dns": "route53"}, ["`tls_acme_dns` is for `tls` = 'acme'"]),
+        ({"tls": "acme", "tls_acme_dns": "route35"}, ["`tls_acme_dns`", "route53"]),
+        ({"tls": "acme", "tls_acme_dns": "rfc2136"}, ["lacks name, server"]),
+        (
+            {
+                "tls": "acme", "tls_acme_dns": "cloudflare",
+                "tls_acme_dns_options": {"api_token": "hunter2"},
+            },
+            ["has api_token, which is a secret"],
+        ),
+        (
+            {"tls": "acme", "tls_acme_dns": "ovh", "tls_acme_dns_options": {
+                "endpoint": "ovh-eu", "zone": "x"}},
+            ["ovh does not know zone; allowed: endpoint"],
+        ),
+        ({"tls_acme_dns_options": {"server": "a\nb = c"}}, ["is not one word"]),
+        ({"tls_acme_dns_options": {"server": "192.0.2.1"}}, ["without `tls_acme_dns`"]),
         ({"edge_https_port": 99999}, ["`edge_https_port` = 99999"]),
         ({"firewall_ssh_from": ["everywhere"]}, ["`firewall_ssh_from[0]"]),
         ({"secrets_age_recipients": ["ada"]}, ["'ada' is no public age key"]),

@@ -212,6 +212,30 @@ def test_a_port_that_every_account_can_take_is_refused(plan: Plan) -> None:
         plan("certbot", data=ACME, responses=opened)
 
 
+@pytest.mark.parametrize(
+    ("service", "options", "secret", "line"),
+    [
+        ("rfc2136", {"server": "192.0.2.53", "name": "key"}, "SECRET", "dns_rfc2136_name = key"),
+        ("cloudflare", {}, "API_TOKEN", "dns_cloudflare_api_token = dG9rZW4="),
+        ("route53", {}, "ACCESS_KEY_ID", "aws_access_key_id = dG9rZW4="),
+    ],
+)
+def test_answers_in_the_dns_need_no_port(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch,
+    service: str, options: dict[str, str], secret: str, line: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(f"HUBSTEAD_DNS_{service.upper()}_{secret}", "dG9rZW4=")
+    monkeypatch.setenv("HUBSTEAD_DNS_ROUTE53_SECRET_ACCESS_KEY", "dG9rZW4=")
+    opened = {"ip_unprivileged_port_start": "0"}
+    dns = {"tls_acme_dns": service, "tls_acme_dns_options": options}
+    run = plan("certbot", data=ACME | dns, responses=opened)
+    run.execute()
+    assert line in run.files["/etc/letsencrypt/hubstead-dns.ini"].splitlines()
+    assert f"python3-certbot-dns-{service}" in "\n".join(run.sent.commands)
+    environment = "/etc/systemd/system/certbot.service.d/hubstead.conf"
+    assert (environment in run.files) == (service == "route53")
+
+
 def test_it_goes_when_the_settings_do_not_want_it(plan: Plan) -> None:
     deployed = DEBIAN_13 | {"roles": ["certbot", "traefik"], "bare": False}
     names = plan(machine=deployed).names

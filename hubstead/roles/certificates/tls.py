@@ -9,8 +9,9 @@ from pyinfra import logger
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from hubstead import parts, pem
+from hubstead import dns, parts, pem
 from hubstead.certificates import (
+    DNS_CREDENTIALS,
     GROUP,
     INTERNAL,
     PUBLIC,
@@ -72,6 +73,18 @@ def _foretell_root(site: Site) -> None:
         )
 
 
+def _dns(settings: TlsSettings) -> dict[str, str | int] | None:
+    """How certbot answers in the DNS, for the script that asks."""
+    if settings.tls_acme_dns is None:
+        return None
+    wait = settings.tls_acme_dns_wait
+    return {
+        "plugin": f"dns-{settings.tls_acme_dns}",
+        "credentials": DNS_CREDENTIALS,
+        "wait": dns.PLUGINS[settings.tls_acme_dns].wait if wait is None else wait,
+    }
+
+
 def _wanted(site: Site) -> str:
     settings = site[TlsSettings]
     wanted = {
@@ -81,6 +94,7 @@ def _wanted(site: Site) -> str:
         "key_type": settings.tls_acme_key_type,
         "http_port": site[EdgeSettings].edge_http_port,
         "challenge_port": CHALLENGE_PORT,
+        "dns": _dns(settings),
     }
     return json.dumps(wanted, indent=2) + "\n"
 

@@ -47,6 +47,14 @@ COMBINATIONS = {
 }
 
 
+#: They stay beside the current one (docker_image_keep); a bare host never had one
+FORGET_FORMER_IMAGES = """
+current=$(cat /opt/hubstead/singleuser/image)
+docker image ls --format '{{.Repository}}:{{.Tag}}' hubstead/singleuser |
+    grep -vxF "$current" | xargs -r docker image rm --force >/dev/null
+"""
+
+
 class Fronts(Service):
     """The host; `root` vouches for what it serves at the moment."""
 
@@ -250,6 +258,7 @@ def _fresh_client(site: Site) -> httpx.Client:
 def test_each_combination_from_a_bare_host(service: Fronts, name: str) -> None:
     # an account of the tests that a bare host does not have
     service.sudo(f"! id {STRANGER} >/dev/null 2>&1 || userdel --remove {STRANGER}")
+    service.sudo(FORGET_FORMER_IMAGES)
     switched = service.switch(COMBINATIONS[name])
     assert switched.status == 0, switched.end
     before = _settled(service.manifest())

@@ -52,11 +52,15 @@ _KNOWN = "-m conntrack --ctstate RELATED,ESTABLISHED"
 
 @dataclass(frozen=True)
 class Opening:
-    """A port that `sources` may connect to."""
+    """A port that `sources` may connect to.
+
+    + connections: as many at once from one address (IPv6: from one /64); 0 for any number.
+    """
 
     port: int
     protocol: Literal["tcp", "udp"]
     sources: tuple[Network, ...]
+    connections: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Users:
 
     `gateway_ports` are TCP ports of `gateway`, the host's own address there. `never` beats
     `allow`, which beats `deny`; what none of them has depends on `internet`. `resolvers` are DNS
-    servers, reached on port 53 even where `never` has them.
+    servers, reached on port 53 even where `never` has them. `connections` are those that one server
+    may have with the host at once; 0 for any number.
     """
 
     bridge: str
@@ -76,6 +81,7 @@ class Users:
     allow: tuple[IPv4Network, ...] = ()
     deny: tuple[IPv4Network, ...] = ()
     resolvers: tuple[IPv4Address, ...] = ()
+    connections: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,8 @@ def _input_v4(users: Users | None) -> Iterator[str]:
     yield f"{_KNOWN} -j ACCEPT"
     yield "-m conntrack --ctstate INVALID -j DROP"
     if users:
+        if users.connections:
+            yield f"-i {users.bridge} -p tcp {_too_many(users.connections, 32)}"
         for port in users.gateway_ports:
             yield (
                 f"-d {users.gateway}/32 -i {users.bridge} -p tcp -m tcp --dport {port} -j ACCEPT"
@@ -147,10 +155,20 @@ def _input_v6(users: Users | None) -> Iterator[str]:
 
 def _openings(openings: Iterable[Opening], version: int) -> Iterator[str]:
     for opening in openings:
-        port = f"-p {opening.protocol} -m {opening.protocol} --dport {opening.port} -j ACCEPT"
+        port = f"-p {opening.protocol} -m {opening.protocol} --dport {opening.port}"
+        if opening.connections:
+            yield f"{port} {_too_many(opening.connections, 32 if version == 4 else 64)}"
         for source in opening.sources:
             if source.version == version:
-                yield port if source.prefixlen == 0 else f"-s {source} {port}"
+                yield f"{'' if source.prefixlen == 0 else f'-s {source} '}{port} -j ACCEPT"
+
+
+def _too_many(connections: int, prefix: int) -> str:
+    """Refuse more connections from one network. Rule: iptables-extensions(8), connlimit."""
+    return (
+        f"-m connlimit --connlimit-above {connections} --connlimit-mask {prefix}"
+        " --connlimit-saddr -j REJECT --reject-with tcp-reset"
+    )
 
 
 def _users_v4(users: Users) -> Iterator[str]:

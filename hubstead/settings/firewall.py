@@ -57,6 +57,18 @@ class FirewallSettings(Settings):
         description="Further ports that the host lets in: a list of dictionaries with `port`, "
         '`protocol` ("tcp" by default, or "udp") and `from`, a list of networks (by default all).',
     )
+    firewall_connections: int = Field(
+        4096,
+        ge=0,
+        description="Connections that one address (IPv6: one /64) may have with the service at "
+        "once; 0: any number. A person at work has some ten, and a class may share an address.",
+    )
+    firewall_user_connections: int = Field(
+        256,
+        ge=0,
+        description="Connections that one user's server may have with the Hub and the service at "
+        "once; 0: any number.",
+    )
     firewall_user_internet: bool = Field(
         False, description="Whether the users' servers reach the internet."
     )

@@ -20,11 +20,12 @@ USERS = Users(
     never=(firewall.LINK_LOCAL, IPv4Network("198.18.0.14/32")),
     allow=(IPv4Network("10.1.0.0/16"),),
     deny=(IPv4Network("10.0.0.0/8"),),
+    connections=256,
 )
 POLICY = Policy(
     openings=(
         Opening(22, "tcp", (ip_network("198.18.0.0/24"), ip_network("2001:2::/64"))),
-        Opening(443, "tcp", (ip_network("0.0.0.0/0"), ip_network("::/0"))),
+        Opening(443, "tcp", (ip_network("0.0.0.0/0"), ip_network("::/0")), connections=4096),
     ),
     users=USERS,
 )
@@ -48,11 +49,15 @@ LIVE_V4 = """\
 -A HUBSTEAD-INPUT -i lo -j ACCEPT
 -A HUBSTEAD-INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A HUBSTEAD-INPUT -m conntrack --ctstate INVALID -j DROP
+-A HUBSTEAD-INPUT -i hubstead0 -p tcp -m connlimit --connlimit-above 256 --connlimit-mask 32 \
+--connlimit-saddr -j REJECT --reject-with tcp-reset
 -A HUBSTEAD-INPUT -d 172.30.0.1/32 -i hubstead0 -p tcp -m tcp --dport 8081 -j ACCEPT
 -A HUBSTEAD-INPUT -i hubstead0 -j REJECT --reject-with icmp-port-unreachable
 -A HUBSTEAD-INPUT -p icmp -m icmp --icmp-type 8 -j ACCEPT
 -A HUBSTEAD-INPUT -p udp -m udp --sport 67 --dport 68 -j ACCEPT
 -A HUBSTEAD-INPUT -s 198.18.0.0/24 -p tcp -m tcp --dport 22 -j ACCEPT
+-A HUBSTEAD-INPUT -p tcp -m tcp --dport 443 -m connlimit --connlimit-above 4096 \
+--connlimit-mask 32 --connlimit-saddr -j REJECT --reject-with tcp-reset
 -A HUBSTEAD-INPUT -p tcp -m tcp --dport 443 -j ACCEPT
 -A HUBSTEAD-INPUT -j DROP
 -A HUBSTEAD-USERS -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN
@@ -97,6 +102,8 @@ LIVE_V6 = """\
 -A HUBSTEAD-INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 129 -j ACCEPT
 -A HUBSTEAD-INPUT -s fe80::/10 -p udp -m udp --sport 547 --dport 546 -j ACCEPT
 -A HUBSTEAD-INPUT -s 2001:2::/64 -p tcp -m tcp --dport 22 -j ACCEPT
+-A HUBSTEAD-INPUT -p tcp -m tcp --dport 443 -m connlimit --connlimit-above 4096 \
+--connlimit-mask 64 --connlimit-saddr -j REJECT --reject-with tcp-reset
 -A HUBSTEAD-INPUT -p tcp -m tcp --dport 443 -j ACCEPT
 -A HUBSTEAD-INPUT -j DROP
 -A HUBSTEAD-USERS -i hubstead0 -j DROP

@@ -73,7 +73,8 @@ def _openings(site: Site, ssh_port: int) -> list[Opening]:
     openings = [Opening(ssh_port, "tcp", tuple(settings.firewall_ssh_from))]
     for listener in listeners(site):
         if sources := _sources(site, listener.reach):
-            openings.append(Opening(listener.port, "tcp", sources))
+            limit = settings.firewall_connections if "everyone" in listener.reach else 0
+            openings.append(Opening(listener.port, "tcp", sources, limit))
     openings += [
         Opening(port.port, port.protocol, tuple(port.sources)) for port in settings.firewall_open
     ]
@@ -94,6 +95,7 @@ def _users(site: Site) -> Users:
         allow=tuple(settings.firewall_user_allow),
         deny=tuple(settings.firewall_user_deny),
         resolvers=tuple(resolvers),
+        connections=settings.firewall_user_connections,
     )
 
 

@@ -55,6 +55,12 @@ server.prependListener("request", (request, response) => {
   response.setHeaders(new Map(Object.entries(settings.headers)));
 });
 
+// What serves, and in which version, is nobody's business
+proxy.proxy.on("proxyRes", ({ headers }) => {
+  delete headers["x-jupyterhub-version"];
+  delete headers.server;
+});
+
 // Where this faces the internet; certbot answers challenges while it asks for a certificate
 const CHALLENGE = /^\/\.well-known\/acme-challenge\/[\w-]+$/;
 

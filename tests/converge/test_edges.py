@@ -77,6 +77,17 @@ def test_the_proxy_learns_the_visitor_and_not_what_he_says(host: Owned) -> None:
     assert "203.0.113.9" not in str(headers)
 
 
+def test_an_answer_is_the_visitors_and_no_order_to_a_server_on_the_way(host: Owned) -> None:
+    """A user's server writes it: it must not lead to what the host serves or has."""
+    host.sudo(host.follow)
+    try:
+        assert host.answer(f"'{HTTPS}follow'")["path"] == "/jupyter/follow"
+        head = host.sudo(f"{CURL} -o /dev/null -D - '{HTTPS}follow'")
+        assert "1.2.3" not in head and "made-up" not in head
+    finally:
+        host.sudo(host.unfollow)
+
+
 def test_visitors_get_http2_and_each_header_once(host: Owned) -> None:
     for path, status in (("", "200"), ("../none", "404")):
         get = f"{CURL} --path-as-is --http2 -o /dev/null -D - {HTTPS}{path}"

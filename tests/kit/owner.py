@@ -76,6 +76,18 @@ END
 a2ensite -q shop
 systemctl restart apache2
 """
+_APACHE_FOLLOWS = """
+export DEBIAN_FRONTEND=noninteractive
+apt-get install -qy --no-install-recommends libapache2-mod-xsendfile >/dev/null
+printf 'XSendFile On\\nXSendFilePath /etc\\n' >/etc/apache2/conf-enabled/follow.conf
+systemctl restart apache2
+"""
+_APACHE_FOLLOWS_NO_MORE = """
+export DEBIAN_FRONTEND=noninteractive
+rm /etc/apache2/conf-enabled/follow.conf
+apt-get purge -qy libapache2-mod-xsendfile >/dev/null
+systemctl restart apache2
+"""
 _APACHE_LEADS = """
 cat >>/etc/apache2/sites-available/shop.conf <<END
 <VirtualHost *:443>
@@ -98,6 +110,7 @@ class Owned(Service):
     + lead, leave: have the shop include our snippet, by a line that begins with `include`, and not
       any more.
     + leftovers: what a purge of the packages leaves of it and of the shop.
+    + follow, unfollow: have it follow what answers say of files to send, and as before.
     + lies: headers by which a visitor may say who he is; `headers`: those of each answer.
     + slash: the status that adds one to the path; `unproven`: that of a proxy who is another;
       `unknown`: that of the service's path at a name that no site has.
@@ -111,6 +124,7 @@ class Owned(Service):
     include: str
     lead: str
     leave: str
+    follow = unfollow = "true"
     leftovers: str
     slash: int
     unproven: int
@@ -220,6 +234,7 @@ class Apache(Owned):
 
     edge, title, unit = "apache", "Apache", "apache2"
     owner = _APACHE
+    follow, unfollow = _APACHE_FOLLOWS, _APACHE_FOLLOWS_NO_MORE
     broken = "/etc/apache2/conf-enabled/theirs.conf"
     include = "Include"
     lead = _APACHE_LEADS

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     """Any request, with any body."""
 
-    protocol_version = "HTTP/1.1"
+    protocol_version, server_version = "HTTP/1.1", "made-up/1.2.3"
 
     def do_GET(self) -> None:
         if self.headers.get("Upgrade") == "websocket":
@@ -27,6 +27,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))
         self.send_header("X-Content-Type-Options", "nosniff")
+        if self.path.endswith("/follow"):
+            self.send_header("X-Accel-Redirect", "/none")
+            self.send_header("X-Sendfile", "/etc/hostname")
+            self.send_header("X-JupyterHub-Version", "1.2.3")
         self.end_headers()
         self.wfile.write(text)
 

@@ -41,6 +41,22 @@ def _credential(name: str) -> Path:
     return Path(os.environ["CREDENTIALS_DIRECTORY"], name)
 
 
+def bound_bodies() -> None:
+    """Tornado 6 keeps up to 100 MB of each request in memory (HTTPServer, max_body_size), before it
+    is known whose it is, and JupyterHub 6.1.1 has no setting for that. What people, servers and
+    services send to the Hub is a few KiB.
+    """
+    from tornado.httpserver import HTTPServer
+
+    server_class: Any = HTTPServer
+    initialize = server_class.initialize
+
+    def bounded(server: HTTPServer, *arguments: Any, **options: Any) -> None:
+        initialize(server, *arguments, **{"max_body_size": 4 << 20, **options})
+
+    server_class.initialize = bounded
+
+
 def refuse_at_once_while_the_database_is_away() -> None:
     """The Hub does nothing else while it tries to connect to a database on another host: after a
     failure it refuses at once for some seconds, or everyone would wait for everyone before.
@@ -79,6 +95,7 @@ def let_traefik_read_the_routes() -> None:
 
 
 CODE: tuple[Callable[[], None], ...] = (
+    bound_bodies,
     refuse_at_once_while_the_database_is_away,
     let_traefik_read_the_routes,
 )

@@ -45,7 +45,10 @@ def _itself(site: Site) -> hub.Configuration:
                 ],
             },
         },
-        code=("refuse_at_once_while_the_database_is_away",) if site.db_apart else (),
+        code=(
+            "bound_bodies",
+            *(("refuse_at_once_while_the_database_is_away",) if site.db_apart else ()),
+        ),
     )
 
 

@@ -171,6 +171,7 @@ def context(site: Site) -> dict[str, files.File]:
             "".join(f"{line}\n" for line in settings.docker_image_requirements)
         ),
         "uv.txt": files.File(releases.lock("uv")),
+        "jupyter_server_config.py": files.File(program("singleuser_config.py")),
         "certificates/README": files.File("Certificate authorities of the organisation.\n"),
         **certificates,
     }

@@ -64,7 +64,7 @@ def test_the_limit_of_uploads_is_a_setting(plan: Plan) -> None:
     text = plan("apache", data=APACHE | {"edge_upload_limit": 40}).text()
     assert '<If "%{HTTP:Content-Length} -gt 41943040">' in text
     text = plan("apache", data=APACHE | {"edge_upload_limit": 0}).text()
-    assert "LimitRequestBody 0\n" in text and "<If" not in text
+    assert "LimitRequestBody 0\n" in text and '<If "' not in text
 
 
 def test_stapling_is_a_setting(plan: Plan) -> None:

@@ -12,7 +12,7 @@ up: .venv/ready ## boot the lab's hosts and deploy the service to them
 	@$(call apt,mkfs.btrfs,btrfs-progs)
 	$(PYTHON) -m lab up $(INVENTORY)
 	$(PYINFRA) -y --group-data .lab/group_data $(INVENTORY) deploys/all.py
-	@echo "The lab's hosts (add address and name to /etc/hosts to open the service in a browser here):"
+	@echo "The lab's hosts (for a browser here, add to /etc/hosts the address with the name and admin.NAME):"
 	@$(PYTHON) -m lab ls
 	@echo "The admin's one-time password: $(PYTHON) -m lab ssh HOST sudo hub-users initial-password admin"
 

@@ -1,3 +1,3 @@
 """The host of the benchmarks."""
 
-hub = ["bench.example.org"]
+hub = [("bench.example.org", {"hub_user_domains": True})]

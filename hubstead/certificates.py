@@ -51,7 +51,7 @@ def permitted(site: Site) -> list[str]:
     Those of its certificate, and others that another choice of front, or another host of the
     inventory, adds to it: people need no new root for that.
     """
-    names = internal_names(site)
+    names = [name for name in internal_names(site) if not name.startswith("*.")]
     if site.plays("hub"):
         names.append("localhost")
     here = site.here.address

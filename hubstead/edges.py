@@ -17,7 +17,7 @@ def values(site: Site) -> dict[str, Any]:
     settings = site[EdgeSettings]
     return {
         "settings": settings,
-        "names": site.names,
+        "names": site.every_name,
         "port": settings.port_in_url,
         "base_url": site[HubSettings].hub_base_url,
         "proxy": site.proxy_endpoint,

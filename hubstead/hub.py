@@ -44,6 +44,11 @@ def packaged(package: str, path: str) -> dict[str, str]:
     return {"package": package, "path": path}
 
 
+def made_by(path: str, *arguments: str) -> dict[str, Any]:
+    """In the place of a value: what MODULE:NAME of the Hub's release makes of the arguments."""
+    return {"made_by": path, "arguments": list(arguments)}
+
+
 def settings_json(parts: Iterable[Configuration]) -> str:
     """The text of settings.json for the parts together. Lists of one trait are joined.
 

@@ -36,7 +36,7 @@ class Listener:
     + reach: who may connect, beside the host itself.
     + address: where it listens; None: on every address.
     + certificate: the protocol in which it shows one (`openssl s_client -starttls`, or "tls").
-    + names: in that certificate.
+    + names: in that certificate; `*.NAME` is for each one below NAME.
     + always: whether it listens as long as the host runs.
     """
 
@@ -85,7 +85,7 @@ def _front(site: Site) -> Iterator[Listener]:
         "edge_https_port",
         ("everyone", "servers"),
         certificate="tls" if role else None,
-        names=tuple(site.names),
+        names=tuple(site.every_name),
     )
     if site[TlsSettings].answers_over_http:
         yield Listener("certbot", CHALLENGE_PORT, "certbot.service", address=LOOPBACK, always=False)

@@ -25,11 +25,13 @@ from hubstead.operations.addresses import Interfaces
 from hubstead.operations.firewall import Network
 from hubstead.operations.machine import Machine, MachineState
 from hubstead.secrets import Secrets
+from hubstead.settings.apart import ApartSettings
 from hubstead.settings.application import ApplicationSettings
 from hubstead.settings.base import BaseSettings
 from hubstead.settings.edge import EdgeSettings
-from hubstead.settings.model import Others, Settings, check_once, read, read_all
+from hubstead.settings.model import Others, Settings, SettingsError, check_once, read, read_all
 from hubstead.settings.secrets import SecretsSettings
+from hubstead.texts import is_host_name
 
 ARCHITECTURES = {"x86_64", "aarch64"}
 #: MiB free on the root file system that a first deploy needs, with the users' image (3.4 GiB,
@@ -123,9 +125,22 @@ class Site:
 
     @property
     def names(self) -> list[str]:
-        """The names of the service, the main one first."""
+        """The names of the service, the main one first; people's servers may have others."""
         front = self.edge.name
         return self[EdgeSettings].hub_names or ["localhost" if front.startswith("@") else front]
+
+    @property
+    def servers_name(self) -> str | None:
+        """Where people's servers are: a name, or `*.NAME` for one each; None for the service's."""
+        settings = self[ApartSettings]
+        if self.application != "jupyterhub":
+            return None
+        return f"*.{self.names[0]}" if settings.hub_user_domains else settings.hub_servers_name
+
+    @property
+    def every_name(self) -> list[str]:
+        """All names under which people come, as certificates have them, the main one first."""
+        return [*self.names, *([self.servers_name] if self.servers_name else [])]
 
     @property
     def url(self) -> str:
@@ -185,7 +200,7 @@ def _site(host: Host) -> Site:
             'on the hub host faces the internet. Set `edge` to "nginx" or "apache", or remove the '
             "group."
         )
-    return Site(
+    site = Site(
         here=members[host],
         members=tuple(members.values()),
         db=db,
@@ -195,6 +210,33 @@ def _site(host: Host) -> Site:
         settings=settings,
         secrets=Secrets(hub.name, settings[SecretsSettings]),
     )
+    _refuse_unfit_names(site)
+    return site
+
+
+def _refuse_unfit_names(site: Site) -> None:
+    """Raises SettingsError for names of the service below or beside which no servers can be."""
+    name, *others = site.names
+    if site.servers_name == name:
+        raise SettingsError(
+            f"`hub_servers_name` = {name!r} is the name of the service itself; no host was "
+            "touched. The Hub and the servers need different names (docs/apart.md)."
+        )
+    if site.servers_name != f"*.{name}":
+        return
+    # browsers and OpenSSL take no wildcard below a single label
+    if not is_host_name(name) or "." not in name:
+        raise SettingsError(
+            f"`hub_user_domains`: there are no names below {name}, the first of `hub_names`, that "
+            'a certificate could be for; no host was touched. Set `hub_names` to ["hub.localhost"] '
+            'or ["hub.example.org"], say, or choose another way (docs/apart.md).'
+        )
+    for other in others:
+        if other.endswith(f".{name}"):
+            raise SettingsError(
+                f"`hub_names`: {other} is the name of somebody's server with `hub_user_domains`; "
+                f"no host was touched. Take one that is not below {name}."
+            )
 
 
 def _member(host: Host) -> Member:

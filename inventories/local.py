@@ -1,3 +1,3 @@
-"""The machine that this runs on: Hubstead without SSH. Its address comes from `hub_names`."""
+"""The machine that this runs on: Hubstead without SSH. Its names are in group_data/local.py."""
 
 hub = ["@local"]

@@ -4,6 +4,8 @@ _service = {
     "edge": "nginx",
     "tls": "acme",
     "tls_acme_email": "admin@example.com",
+    # people's servers, apart from the Hub in the browser (docs/apart.md)
+    "hub_servers_name": "servers.example.com",
 }
 
 edge = (["jupyter.example.com"], _service)

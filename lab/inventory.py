@@ -14,7 +14,8 @@ from lab.network import RANGE
 from lab.state import LabError
 
 #: What the lab reads of a host beside its own keys: whether it asks Let's Encrypt, for which names
-CERTIFIED = ("tls", "tls_acme_directory", "tls_acme_staging", "hub_names")
+NAMES = ("hub_names", "hub_servers_name")
+CERTIFIED = ("tls", "tls_acme_directory", "tls_acme_staging", *NAMES)
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
@@ -84,8 +85,11 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
     # a server that certifies the service's names must find the host by them; whether they are
     # names at all is the deploy's to say
     service = data.get("hub_names") if asks else None
+    if asks and data.get("hub_servers_name"):
+        names = [*names, str(data["hub_servers_name"])]
     if isinstance(service, list | tuple):
-        names = [*names, *(text for text in map(str, service) if NAME.fullmatch(text))]
+        names = [*names, *map(str, service)]
+    names = [text for text in names if NAME.fullmatch(text)]
     others = tuple(dict.fromkeys(text for text in names if text != name))
     return Spec(name, os, memory, addresses, others, acme=asks)
 
@@ -120,8 +124,7 @@ def main(inventory: str) -> None:
         found[host.name] = {
             key: value
             for key, value in data.items()
-            if key.startswith("lab_")
-            or (key in CERTIFIED and (host in fronts or key != "hub_names"))
+            if key.startswith("lab_") or (key in CERTIFIED and (host in fronts or key not in NAMES))
         }
     print(json.dumps(found))
 

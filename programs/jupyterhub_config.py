@@ -6,6 +6,7 @@ traits   class to trait to value. In the place of a value, or anywhere within it
          {"credential": NAME}       the text of a credential of the unit (systemd.exec(5))
          {"credential_file": NAME}  its path
          {"package": NAME, "path": PATH}  a path in a package of Python
+         {"made_by": "MODULE:NAME", "arguments": [...]}  what that makes of the arguments
 code     the functions below that run, in this order: what no value can say
 """
 
@@ -14,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,9 @@ def value(described: Any) -> Any:
             return str(_credential(name))
         case {"package": name, "path": path}:
             return str(resources.files(name) / path)
+        case {"made_by": path, "arguments": arguments}:
+            module, _, name = path.partition(":")
+            return getattr(import_module(module), name)(*arguments)
         case dict():
             return {key: value(item) for key, item in described.items()}
         case list():
@@ -94,10 +98,24 @@ def let_traefik_read_the_routes() -> None:
     traefik_utils.atomic_writing = atomic_writing
 
 
+def keep_the_hub_at_its_name() -> None:
+    from hubstead_hub import apart
+
+    apart.keep_the_hub_at_its_name()
+
+
+def lead_back_to_where_servers_are() -> None:
+    from hubstead_hub import apart
+
+    apart.lead_back_to_where_servers_are()
+
+
 CODE: tuple[Callable[[], None], ...] = (
     bound_bodies,
     refuse_at_once_while_the_database_is_away,
     let_traefik_read_the_routes,
+    keep_the_hub_at_its_name,
+    lead_back_to_where_servers_are,
 )
 
 

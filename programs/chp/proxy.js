@@ -45,6 +45,7 @@ const proxy = new ConfigurableProxy({
   authToken: fs.readFileSync(`${process.env.CREDENTIALS_DIRECTORY}/token`, "utf8").trim(),
   storageBackend: `${__dirname}/routes.js`,
   routesFile: `${process.env.STATE_DIRECTORY}/routes.json`,
+  hostRouting: settings.host_routing, // where people's servers have names of their own
   keepAliveTimeout: 75_000, // longer than an edge keeps its connections (Nginx: 60 s)
 });
 const server = proxy.proxyServer;

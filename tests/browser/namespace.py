@@ -46,7 +46,7 @@ class _Connection(StreamRequestHandler):
             self.wfile.write(b"\5\0")
             host, port = self._target()
             try:
-                there = socket.create_connection((self.server.addresses[host], port), timeout=10)
+                there = socket.create_connection((self.server.address(host), port), timeout=10)
             except (KeyError, OSError):
                 self.wfile.write(UNREACHABLE)
                 return
@@ -86,6 +86,10 @@ class _Proxy(ThreadingTCPServer):
         self.addresses = addresses
         super().__init__(("127.0.0.1", 1080), _Connection)
 
+    def address(self, host: str) -> str:
+        """Of a host, or of the one below whose name it is. Raises KeyError for others."""
+        return self.addresses.get(host) or self.addresses[host.partition(".")[2]]
+
 
 def _proxy_apart(addresses: dict[str, str]) -> tuple[_Proxy, int]:
     """A proxy that listens in a new namespace, and a descriptor that holds the namespace.
@@ -102,7 +106,10 @@ def _proxy_apart(addresses: dict[str, str]) -> tuple[_Proxy, int]:
 
 @contextmanager
 def namespace(addresses: dict[str, str]) -> Iterator[tuple[Path, str]]:
-    """The namespace's path, and its proxy's URL; the proxy reaches the hosts with these names."""
+    """The namespace's path, and its proxy's URL; the proxy reaches the hosts with these names.
+
+    What is one label below one of them leads there as well, as with a wildcard record of DNS.
+    """
     with ThreadPoolExecutor(1) as thread:
         proxy, held = thread.submit(_proxy_apart, addresses).result()
     # from this thread it connects as this machine does

@@ -50,6 +50,19 @@ def test_it_vouches_for_the_service_and_for_nobody_else(tmp_path: Path) -> None:
             assert "net::ERR_CERT" in sees(browser, authority.forge(san), name)
 
 
+def test_everyones_server_has_a_name_that_browsers_take(tmp_path: Path) -> None:
+    """With the root that they trust already; on a person's own machine as well."""
+    authority = Authority(tmp_path / "authority")
+    names = ["hub.localhost", "hub.example.org"]
+    authority.issue(names)
+    home = trusting_home(tmp_path / "home", authority.root)
+    with chromium(home, **dict.fromkeys(names, "127.0.0.1")) as browser:
+        authority.issue([*names, *(f"*.{name}" for name in names)], names)
+        for name in names:
+            assert sees(browser, authority.pair(), name) == "hello"
+            assert sees(browser, authority.pair(), f"ada.{name}") == "hello"
+
+
 def test_of_names_alone_it_vouches_for_no_address(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "authority")
     authority.issue(["hub.example.org"])

@@ -16,7 +16,7 @@ from tests.kit.service import NAME, Service
 
 pytestmark = pytest.mark.slow
 
-URL = f"https://{NAME}"
+URL, SERVER = f"https://{NAME}", f"https://admin.{NAME}"
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def test_the_first_login_ends_in_a_cell(service: Service, page: Page, tmp_path: 
     page.get_by_label("New password again").fill(own)
     page.get_by_role("button", name="Change password").click()
 
-    page.wait_for_url("**/user/admin/lab**", timeout=PATIENCE)
-    open_notebook(page, f"{URL}/user/admin/lab")
+    page.wait_for_url(f"{SERVER}/user/admin/lab**", timeout=PATIENCE)
+    open_notebook(page, f"{SERVER}/user/admin/lab")
     assert compute(page, "print(6*7)") == "42\n"
     page.screenshot(path=tmp_path / "cell.png")
     assert given not in service.sudo("ls /var/lib/hubstead/userdb/initial-passwords")
@@ -80,12 +80,12 @@ def test_the_page_asks_nobody_else(context: BrowserContext, page: Page) -> None:
     strangers: list[str] = []
 
     def note(route: Route) -> None:
-        if not route.request.url.startswith((URL, "data:", "blob:")):
+        if not route.request.url.startswith((URL, SERVER, "data:", "blob:")):
             strangers.append(route.request.url)
         route.continue_()
 
     context.route("**/*", note)
-    page.goto(f"{URL}/user/admin/lab")
+    page.goto(f"{SERVER}/user/admin/lab")
     expect(page.locator(".jp-Notebook").first).to_be_visible()
     page.goto(f"{URL}/hub/home")
     context.unroute("**/*", note)
@@ -97,5 +97,5 @@ def test_logging_out_ends_it(page: Page, tmp_path: Path) -> None:
     page.screenshot(path=tmp_path / "home.png")
     page.locator("#logout").click()
     expect(page.get_by_label("Password")).to_be_visible()
-    page.goto(f"{URL}/user/admin/lab")
+    page.goto(f"{SERVER}/user/admin/lab")
     expect(page.get_by_label("Password")).to_be_visible()

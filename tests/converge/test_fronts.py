@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from lab import Lab
@@ -64,7 +63,7 @@ class Fronts(Service):
     def site(self) -> Site:
         file = self.directory / "root.pem"
         file.write_text(self.root or self.lab.run(NAME, "cat /etc/hubstead/tls/ca.pem").stdout)
-        return Site(NAME, self.address, file)
+        return Site(NAME, self.address, file, servers=self.servers)
 
     def switch(self, settings: tuple[str, ...]) -> Run:
         arguments = [word for each in settings for word in ("--data", each)]
@@ -128,11 +127,14 @@ def at_work(service: Fronts, fresh: Any) -> Iterator[Kernel]:
 
 @pytest.fixture(scope="module", params=FRONTS)
 def front(request: pytest.FixtureRequest, service: Fronts, acme: Pebble, at_work: Kernel) -> str:
-    names = json.dumps([NAME, f"www.{NAME}"])
-    settings = (*FRONTS[request.param], "tls=acme", f"hub_names={names}")
+    names, servers = json.dumps([NAME, f"www.{NAME}"]), f"servers.{NAME}"
+    # an ACME server gives no wildcard by the challenge that is answered
+    apart = ("hub_user_domains=false", f"hub_servers_name={servers}")
+    settings = (*FRONTS[request.param], "tls=acme", f"hub_names={names}", *apart)
     run = service.switch(settings)
     assert run.status == 0, run.end
-    service.root = acme.root()
+    service.root, service.servers = acme.root(), servers
+    service.forget()
     again = service.switch(settings)
     assert (again.status, again.changed) == (0, []), again.end
     return str(request.param)
@@ -152,7 +154,7 @@ def test_a_person_computes_over_its_certificate(
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url("**/user/ada/lab**", timeout=PATIENCE)
-        open_notebook(page, f"https://{NAME}/user/ada/lab")
+        open_notebook(page, service.site.url("/user/ada/lab"))
         assert compute(page, "print(6*7)") == "42\n"
 
 
@@ -179,7 +181,8 @@ def test_the_way_round_equals_a_fresh_deploy_and_keeps_kernels(
     service: Fronts, fresh: dict[str, Any], at_work: Kernel
 ) -> None:
     """From the last of the fronts to the host as its first deploy left it, before all of them."""
-    service.root = ""
+    service.root, service.servers = "", f"*.{NAME}"
+    service.forget()
     run = service.switch(())
     assert run.status == 0, run.end
     assert list(differences(_settled(fresh), _settled(service.manifest()))) == []
@@ -187,8 +190,7 @@ def test_the_way_round_equals_a_fresh_deploy_and_keeps_kernels(
 
 
 def _check_kept(kernel: Kernel, site: Site) -> None:
-    kernel.client.http.close()
-    kernel.client.http = _fresh_client(site)
+    kernel.client.move(site)
     patiently(kernel.connect)
     assert kernel.run("print(memory)") == "kept\n"
 
@@ -212,7 +214,8 @@ def test_a_switch_equals_a_fresh_deploy_and_keeps_kernels(
     service: Fronts, fresh: dict[str, Any]
 ) -> None:
     """The last one is compared with the first deploy of the host, others with their like."""
-    service.root = ""
+    service.root, service.servers = "", f"*.{NAME}"
+    service.forget()
     known = {"traefik": fresh}
     with service.person("ada").kernel() as kernel:
         kernel.run("memory = 'kept'")
@@ -241,16 +244,6 @@ def _settled(manifest: dict[str, Any]) -> dict[str, Any]:
         if "routes" not in path and (not path.startswith(releases) or path.startswith(current))
     }
     return {key: value for key, value in manifest.items() if key != "people"} | {"files": files}
-
-
-def _fresh_client(site: Site) -> httpx.Client:
-    return httpx.Client(
-        base_url=f"https://{site.address}",
-        headers={"Host": site.name},
-        verify=site.tls(),
-        trust_env=False,
-        timeout=60,
-    )
 
 
 @pytest.mark.every

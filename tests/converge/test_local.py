@@ -19,6 +19,8 @@ pytestmark = pytest.mark.slow
 
 INVENTORY = PROJECT / "tests/inventories/clone.py"
 HOST = "clone.example.org"
+#: As group_data/local.py has it
+NAME = "hub.localhost"
 #: What a person would have on such a machine: make, and the certificates of its network
 PREPARE = """
 set -eu
@@ -44,7 +46,6 @@ def archive(lab: Lab) -> bytes:
     data = (
         f"base_ca_certificates = {[f'.lab/{path.name}' for path in certificates]!r}\n"
         f"docker_base_archives = {{'trixie': '.lab/{base.name}'}}\n"
-        f"hub_names = [{HOST!r}]\n"
     ).encode()
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -74,11 +75,11 @@ def lab() -> Iterator[Lab]:
 def test_a_bare_host_deploys_itself_twice(lab: Lab) -> None:
     first = lab.run(HOST, DEPLOY, check=False)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert f"https://{HOST}/" in first.stderr
+    assert f"https://{NAME}/" in first.stderr
     second = lab.run(HOST, DEPLOY)
     totals = json.loads(second.stdout)["results"]["totals"]
     assert totals["hosts"] > 50
     assert (totals["success"], totals["error"]) == (0, 0), second.stdout
-    login = f"curl -fsS --cacert /etc/hubstead/tls/ca.pem --resolve {HOST}:443:127.0.0.1"
-    page = lab.run(HOST, f"{login} https://{HOST}/hub/login").stdout
+    login = f"curl -fsS --cacert /etc/hubstead/tls/ca.pem --resolve {NAME}:443:127.0.0.1"
+    page = lab.run(HOST, f"{login} https://{NAME}/hub/login").stdout
     assert 'name="password"' in page

@@ -130,7 +130,8 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
     assert deploys[0].status == 0, deploys[0].end
     ca = tmp_path_factory.mktemp("three") / "ca.pem"
     ca.write_text(Pebble(lab).root())
-    three = Three(lab, HubClient(Site(EDGE, lab.host(EDGE).address, ca), "alice"), deploys)
+    site = Site(EDGE, lab.host(EDGE).address, ca, servers="servers.example.com")
+    three = Three(lab, HubClient(site, "alice"), deploys)
     three.sudo(HUB, "hub-users add alice --password-stdin || true", input=f"{PASSWORD}\n")
     three.alice.log_in(PASSWORD)
     three.alice.take_token()

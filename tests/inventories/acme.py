@@ -4,6 +4,7 @@
 import os
 
 _data = {
+    "hub_people_trust_each_other": True,
     "tls": "acme",
     "lab_os": os.environ.get("LAB_OS", "trixie"),
     "lab_names": ["www.issued.example.org", "hub.issued.example.org"],

@@ -2,4 +2,6 @@
 
 import os
 
-hub = [("cut.example.org", {"lab_os": os.environ.get("LAB_OS", "bookworm")})]
+_data = {"lab_os": os.environ.get("LAB_OS", "bookworm"), "hub_user_domains": True}
+
+hub = [("cut.example.org", _data)]

@@ -2,7 +2,7 @@
 
 import os
 
-_data = {"lab_os": os.environ.get("LAB_OS", "trixie")}
+_data = {"hub_people_trust_each_other": True, "lab_os": os.environ.get("LAB_OS", "trixie")}
 
 hub = [("fw.example.org", _data)]
 db = [("fw-db.example.org", _data)]

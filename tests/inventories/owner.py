@@ -2,6 +2,10 @@
 
 import os
 
-_data = {"hub_base_url": "/jupyter/", "lab_os": os.environ.get("LAB_OS", "trixie")}
+_data = {
+    "hub_base_url": "/jupyter/",
+    "hub_people_trust_each_other": True,
+    "lab_os": os.environ.get("LAB_OS", "trixie"),
+}
 
 hub = [("own.example.org", _data)]

@@ -1,7 +1,7 @@
 """A person's way into the deployed service without a browser: forms, REST API, kernels.
 
-The service is reached at its address, and its certificate is verified for its name, as a browser
-would that knows the name.
+The service is reached at its address, and its certificate is verified for the name asked for, as a
+browser would that knows the names of the Hub and of people's servers.
 """
 
 from __future__ import annotations
@@ -32,20 +32,60 @@ PATIENCE, START = 60, 180
 Answer = TypeVar("Answer")
 
 
+class _AtItsAddress(httpx.HTTPTransport):
+    """Takes requests for any name to one address, as with a line of /etc/hosts for each."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(verify=site.tls())
+        self._address = site.address
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return super().handle_request(
+            httpx.Request(
+                request.method,
+                request.url.copy_with(host=self._address),
+                headers=request.headers,
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": request.url.host},
+            )
+        )
+
+
 @dataclass(frozen=True)
 class Site:
-    """Where the service is, and the authority that vouches for it; `base` is `hub_base_url`."""
+    """Where the service is, and the authority that vouches for it; `base` is `hub_base_url`.
+
+    + servers: the name of somebody's server, `*` for the person's; None for the service's own.
+    """
 
     name: str
     address: str
     ca: Path
     port: int = 443
     base: str = "/"
+    servers: str | None = None
 
     @property
     def host(self) -> str:
         """Name and port, as in an address."""
-        return self.name if self.port == 443 else f"{self.name}:{self.port}"
+        return self._with_port(self.name)
+
+    def name_for(self, path: str) -> str:
+        """The name at which a path is: that of the Hub, or of somebody's server."""
+        below = path.removeprefix(f"{self.base}user/")
+        if below == path or not self.servers:
+            return self.name
+        return self.servers.replace("*", below.partition("/")[0])
+
+    def url(self, path: str) -> str:
+        return f"https://{self._with_port(self.name_for(path))}{path}"
+
+    def _with_port(self, name: str) -> str:
+        return name if self.port == 443 else f"{name}:{self.port}"
+
+    def client(self) -> httpx.Client:
+        """For any of the names; without anybody's cookies."""
+        return httpx.Client(transport=_AtItsAddress(self), trust_env=False, timeout=PATIENCE)
 
     def tls(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))
@@ -60,21 +100,18 @@ class HubClient:
 
     def __init__(self, site: Site, username: str) -> None:
         self.site, self.username = site, username
-        self.http = httpx.Client(
-            base_url=f"https://{site.address}:{site.port}",
-            headers={"Host": site.host},
-            verify=site.tls(),
-            trust_env=False,
-            timeout=PATIENCE,
-        )
+        self.http = site.client()
         self.token = ""
+
+    def move(self, site: Site) -> None:
+        """Go on where the service is now; the token stays, cookies do not."""
+        self.http.close()
+        self.site, self.http = site, site.client()
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One exchange; redirects are not followed."""
         headers = {"Authorization": f"token {self.token}"} if self.token else {}
-        return self.http.request(
-            method, path, headers=headers, extensions={"sni_hostname": self.site.name}, **options
-        )
+        return self.http.request(method, self.site.url(path), headers=headers, **options)
 
     def submit(self, path: str, **fields: str) -> httpx.Response:
         """Fill in and send the form at `path`, with what its hidden fields hold."""
@@ -192,11 +229,12 @@ class Kernel:
         site, client = self.client.site, self.client
         plain = socket.create_connection((site.address, site.port), timeout=PATIENCE)
         channels = f"{site.base}user/{client.username}/api/kernels/{self.identity}/channels"
+        url = httpx.URL(site.url(channels))
         self.socket = websocket.create_connection(
-            f"wss://{site.host}{channels}",
-            socket=site.tls().wrap_socket(plain, server_hostname=site.name),
+            str(url.copy_with(scheme="wss")),
+            socket=site.tls().wrap_socket(plain, server_hostname=url.host),
             header=[f"Authorization: token {client.token}"],
-            origin=f"https://{site.host}",
+            origin=str(url.copy_with(path="/")).rstrip("/"),
             timeout=PATIENCE,
         )
         self.unread: deque[str | bytes] = deque()

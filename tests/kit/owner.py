@@ -141,6 +141,7 @@ class Owned(Service):
 
     def __init__(self, lab: Lab, directory: Path) -> None:
         super().__init__(lab, directory, INVENTORY, NAME, settings=(f"edge={self.edge}",))
+        self.servers = None
 
     def deploy(self, *data: str) -> Run:
         """Deploy the edge alone."""

@@ -121,6 +121,8 @@ class Service:
         self.lab, self.inventory, self.name = lab, inventory, name
         #: what each deploy gets by --data
         self.settings = settings
+        #: where people's servers are (tests.kit.hub_client.Site)
+        self.servers: str | None = f"*.{name}"
         self.directory = directory
         self._people: dict[str, HubClient] = {}
 
@@ -182,7 +184,7 @@ class Service:
         file = self.directory / "ca.pem"
         if not file.exists():
             file.write_text(self.lab.run(self.name, "cat /etc/hubstead/tls/ca.pem").stdout)
-        return Site(self.name, self.address, file)
+        return Site(self.name, self.address, file, servers=self.servers)
 
     def visitor(self, username: str) -> HubClient:
         """Someone with an account who has not logged in yet."""
@@ -200,6 +202,10 @@ class Service:
             self._people[username] = client
         self._people[username].start_server()
         return self._people[username]
+
+    def forget(self) -> None:
+        """Who comes next comes anew."""
+        self._people.clear()
 
     def server_address(self, username: str) -> str:
         """The address of someone's server on the users' network."""

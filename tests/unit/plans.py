@@ -25,6 +25,7 @@ from pyinfra_cli.util import load_deploy_file
 from hubstead import wheels
 from hubstead.operations import files
 from hubstead.operations.releases import Wheel
+from hubstead.settings import apart
 
 PROJECT = Path(__file__).parents[2]
 HUB = "@fake/hub.example.org"
@@ -33,6 +34,8 @@ DEBIAN_13: dict[str, Any] = {
     "cores": 2, "memory": 24105, "free_disk": 74737, "systemd": True, "bare": True,
     "listeners": {"22": [["sshd", "/system.slice/ssh.service"]]}, "init": "/init.scope",
 }  # fmt: skip
+#: What has to be decided, and makes no difference to what is planned
+TRUST = {"hub_people_trust_each_other": True}
 DEBIAN_12 = DEBIAN_13 | {"version": "12", "codename": "bookworm"}
 
 #: As `ip -json -details address` prints it, shortened to what is read
@@ -144,7 +147,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
         hosts = groups or {"hub": [HUB]}
         # the first that matches wins, and of one key the last
         answers = (responses or {}) | scripted(machine) | (responses or {})
-        everything = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": answers}
+        decided = {} if set(apart.KEYS) & set(data or {}) else TRUST
+        everything = decided | {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": answers}
         names = list(dict.fromkeys(name for group in hosts.values() for name in group))
         inventory = Inventory(
             (names, {**everything, "_sudo": True, **(data or {})}),

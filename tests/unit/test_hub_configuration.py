@@ -73,6 +73,37 @@ def test_the_hub_gets_what_the_settings_say(plan: Plan, host: Path) -> None:
     assert Path(templates, "change-password.html").is_file()
 
 
+@pytest.mark.parametrize(
+    ("choice", "prefixed", "eves"),
+    [
+        ({"hub_user_domains": True}, True, None),
+        ({"hub_servers_name": "servers.example.org"}, False, "servers.example.org"),
+    ],
+)
+def test_servers_are_at_names_of_their_own(
+    plan: Plan, host: Path, choice: dict[str, Any], prefixed: bool, eves: str | None
+) -> None:
+    """Below a path and on another port too; a cookie for a whole name is for one server alone."""
+    names = {"hub_names": ["hub.example.org"], "edge_https_port": 8443}
+    written(plan, host, {"hub_base_url": "/jupyter/", **names, **choice})
+    c = loaded(host)
+    assert c.JupyterHub.subdomain_host == "https://hub.example.org:8443"
+    assert c.JupyterHub.public_url == "https://hub.example.org:8443/jupyter/"
+    assert c.JupyterHub.cookie_host_prefix_enabled is True
+    off = "--HubOAuth.cookie_host_prefix_enabled=False"
+    assert (off in c.Spawner.args) is not prefixed
+    hook = c.JupyterHub.get("subdomain_hook")
+    assert (hook and hook("eve", "hub.example.org", "user")) == eves
+    assert not hook or hook("metrics", "hub.example.org", "service") == "hub.example.org"
+
+
+def test_at_one_name_nothing_is_routed_by_names(plan: Plan, host: Path) -> None:
+    written(plan, host, {"hub_people_trust_each_other": True})
+    c = loaded(host)
+    assert not {"subdomain_host", "cookie_host_prefix_enabled"} & set(c.JupyterHub)
+    assert "args" not in c.Spawner
+
+
 def test_servers_outlive_a_restart_of_the_engine(plan: Plan, host: Path) -> None:
     """Docker 20.10 ends those that remove themselves (moby/moby#46308); 26.1 does not."""
     written(plan, host, machine=DEBIAN_12)

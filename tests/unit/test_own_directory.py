@@ -42,6 +42,8 @@ def pyinfra(
 ) -> subprocess.CompletedProcess[str]:
     answers = json.dumps(scripted(machine or DEBIAN_13))
     data = {"fake_delay": "0", "fake_delay_jitter": "0", "fake_responses": answers}
+    # a host that pretends has no name
+    data["hub_names"] = '["hub.example.org"]'
     return subprocess.run(
         [PYINFRA, "--json", *(f"--data={key}={value}" for key, value in data.items()), *arguments],
         cwd=directory,

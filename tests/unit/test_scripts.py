@@ -14,11 +14,12 @@ from tests.unit.plans import PROJECT, Plan, Run
 SCRIPTS = sorted(path.stem for path in (PROJECT / "deploys").glob("*.py") if path.stem != "all")
 INVENTORIES = sorted(path.stem for path in (PROJECT / "inventories").glob("*.py"))
 #: Where the inventories alone would leave out a role
+ACME = {"tls": "acme", "hub_user_domains": False, "hub_servers_name": "servers.example.org"}
 CHOICES: list[dict[str, Any]] = [
     {"proxy": "chp"},
-    {"proxy": "chp", "tls": "acme"},
+    {"proxy": "chp", **ACME},
     {"proxy": "chp", "edge": "apache"},
-    {"tls": "acme"},
+    ACME,
     {"firewall": False},
 ]
 CASES = [(name, {}) for name in INVENTORIES] + [("lab", choice) for choice in CHOICES]

@@ -11,13 +11,19 @@ import pytest
 from pyinfra.api.inventory import Inventory
 
 from hubstead.settings import model as settings
-from hubstead.settings.model import SettingsError, check, check_inventory
+from hubstead.settings.model import SettingsError, check_inventory
+from tests.unit.plans import TRUST
 
 PROJECT = Path(__file__).parents[2]
 AGE_KEY = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
 
 
-def test_nothing_set_is_complete() -> None:
+def check(data: dict[str, Any]) -> list[str]:
+    """What is wrong with a host's settings, beside what has to be decided."""
+    return settings.check(TRUST | data)
+
+
+def test_nothing_else_set_is_complete() -> None:
     assert check({}) == []
 
 
@@ -266,7 +272,7 @@ def test_all_mistakes_of_all_hosts_are_reported_together() -> None:
                 ("db.example.org", {"hub_user": 1}),
                 ("edge.example.org", {}),
             ],
-            {},
+            TRUST,
         )
     )
     with pytest.raises(SettingsError) as caught:
@@ -281,7 +287,7 @@ def test_all_mistakes_of_all_hosts_are_reported_together() -> None:
 def test_hosts_that_disagree_on_the_service_are_refused() -> None:
     """What is set in group_data/edge.py alone, the hub would not know of."""
     inventory = Inventory(
-        (["db", "hub", "edge"], {}),
+        (["db", "hub", "edge"], TRUST),
         edge=(["edge"], {"edge": "nginx", "base_timezone": "Europe/Zurich"}),
     )
     with pytest.raises(SettingsError) as error:
@@ -353,7 +359,7 @@ def test_an_unreachable_host_is_named(tmp_path: Path) -> None:
 def test_an_inventory_without_a_hub_says_what_to_write(tmp_path: Path) -> None:
     inventory = tmp_path / "no_hub.py"
     inventory.write_text('db = [("@fake/db", {"fake_delay": 0, "fake_delay_jitter": 0})]\n')
-    run = pyinfra(inventory, "verify")
+    run = pyinfra(inventory, "verify", "hub_people_trust_each_other=true")
     assert run.returncode == 1
     assert "needs exactly one host in the group `hub`, and it has none" in run.stderr
     assert "Traceback" not in run.stderr

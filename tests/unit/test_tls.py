@@ -18,7 +18,7 @@ from pyinfra.api.exceptions import PyinfraError
 from hubstead import pem
 from hubstead.operations.pairs import PairState, parse_pair
 from hubstead.settings.model import check
-from tests.unit.plans import DEBIAN_13, Plan
+from tests.unit.plans import DEBIAN_13, TRUST, Plan
 
 PEM = serialization.Encoding.PEM
 DAY = timedelta(days=1)
@@ -134,7 +134,7 @@ def brought(tmp_path: Path) -> dict[str, Any]:
     (tmp_path / "one.pem").write_bytes(text(signed(KEY, NAMES)))
     (tmp_path / "one.key").write_bytes(key_pem(KEY))
     paths = {"tls_certificate": tmp_path / "one.pem", "tls_key": tmp_path / "one.key"}
-    return {"tls": "files", "hub_names": ["hub.example.org"], **paths}
+    return {"tls": "files", "hub_names": ["hub.example.org"], **TRUST, **paths}
 
 
 def test_settings_name_the_key_and_the_mend(brought: dict[str, Any]) -> None:

@@ -116,6 +116,8 @@ def _front(site: Site) -> None:
                 {site.url}{page} | grep -q 'name="password"'""",
         mend=f"journalctl -u {https.unit}; journalctl -u {behind} on {site.hub.name}",
     )
+    if site.servers_name:
+        _servers(site, https, trust)
     checks.passes(
         name="Ask for it over HTTP",
         part="The way from HTTP to HTTPS",
@@ -126,4 +128,20 @@ def _front(site: Site) -> None:
             echo "$answer"
             [ "$answer" = "301 {site.url}/" ] || [ "$answer" = "308 {site.url}/" ]""",
         mend=f"journalctl -u {http.unit}",
+    )
+
+
+def _servers(site: Site, https: Listener, trust: str) -> None:
+    """The way to a server that does not run: from its name to the Hub's."""
+    name = str(site.servers_name).replace("*", "any")
+    port, base = site[EdgeSettings].port_in_url, site[HubSettings].hub_base_url
+    checks.passes(
+        name="Ask for somebody's server at its own name",
+        part="The names of people's servers",
+        script=f"""
+            answer=$({CURL} {trust} --output /dev/null --write-out '%{{redirect_url}}' \
+                --resolve {name}:{https.port}:{LOOPBACK} https://{name}{port}{base}user/0/)
+            echo "$answer"
+            [ "$answer" = "{site.url}{base}hub/user/0/" ]""",
+        mend=f"journalctl -u {https.unit}; journalctl -u jupyterhub on {site.hub.name}",
     )

@@ -24,7 +24,8 @@ _SERVICE, _TIMER = (f"/etc/systemd/system/{_UNIT}.{suffix}" for suffix in ("serv
 def endpoints(site: Site) -> list[str]:
     """What the host at hand serves over TLS: protocol, address, port, name."""
     return [
-        f"{listener.certificate} {LOOPBACK} {listener.port} {name}"
+        # any name will do where a certificate is for all of them
+        f"{listener.certificate} {LOOPBACK} {listener.port} {name.replace('*', 'any')}"
         for listener in listeners(site)
         if listener.certificate
         for name in listener.names

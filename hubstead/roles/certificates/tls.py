@@ -88,7 +88,7 @@ def _dns(settings: TlsSettings) -> dict[str, str | int] | None:
 def _wanted(site: Site) -> str:
     settings = site[TlsSettings]
     wanted = {
-        "names": site.names,
+        "names": site.every_name,
         "directory": settings.directory_url,
         "email": settings.tls_acme_email,
         "key_type": settings.tls_acme_key_type,
@@ -103,7 +103,7 @@ def _refuse_unfit_names(site: Site) -> None:
     """Raises SettingsError for names that no ACME server certifies, or that a file lacks."""
     settings = site[TlsSettings]
     if settings.tls == "acme":
-        for name in site.names:
+        for name in site.every_name:
             if "." not in name or name.rpartition(".")[2].isdigit():
                 raise SettingsError(
                     f"{name}: no ACME server certifies that, it is no name of the internet. Set "
@@ -111,12 +111,12 @@ def _refuse_unfit_names(site: Site) -> None:
                 )
     if settings.tls == "files":
         chain = settings.chain()
-        missing = chain.missing(site.names)
+        missing = chain.missing(site.every_name)
         if missing:
             raise SettingsError(
                 f"`tls_certificate` = {settings.tls_certificate}: it is not for "
-                f"{', '.join(missing)}. Have one issued for all of `hub_names`, or remove the name "
-                "there."
+                f"{', '.join(missing)}. Have one issued for all of {', '.join(site.every_name)}, "
+                "or change `hub_names` and the names of people's servers (docs/apart.md)."
             )
         end = chain.leaf.not_valid_after_utc
         if end - datetime.now(UTC) < timedelta(days=settings.tls_expiry_days):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pyinfra import logger
 from pyinfra.api.deploy import deploy
 
 from hubstead import database, hub, parts, secrets, wheels
@@ -12,6 +15,7 @@ from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.releases import release
 from hubstead.render import render
+from hubstead.settings.apart import ApartSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
@@ -50,6 +54,41 @@ def _itself(site: Site) -> hub.Configuration:
             *(("refuse_at_once_while_the_database_is_away",) if site.db_apart else ()),
         ),
     )
+
+
+def _apart(site: Site) -> hub.Configuration:
+    """At which names the Hub and people's servers are (docs/apart.md)."""
+    settings, come_back = site[ApartSettings], "lead_back_to_where_servers_are"
+    if not site.servers_name:
+        return hub.Configuration({}, code=(come_back,))
+    traits: dict[str, dict[str, Any]] = {
+        "JupyterHub": {
+            # a name each by JupyterHub's default hook, idna; to set that by its name is a TypeError
+            # in JupyterHub 6.1.1, which never looks at a value that is the default's name
+            "subdomain_host": site.url,
+            # nothing below the Hub's name can put a login of its own in the place of the visitor's
+            # (RFC 6265bis, 4.1.3.2)
+            "cookie_host_prefix_enabled": True,
+        },
+        # a logout reaches a server at another name when that asks the Hub again, after seconds
+        "Spawner": {"args": ["--HubOAuth.cache_max_age=15"]},
+    }
+    if settings.hub_servers_name:
+        traits["JupyterHub"]["subdomain_hook"] = hub.made_by(
+            "hubstead_hub.apart:OneName", settings.hub_servers_name
+        )
+        # with the prefix a cookie is for the whole name, and each server would get everyone's
+        traits["Spawner"]["args"].append("--HubOAuth.cookie_host_prefix_enabled=False")
+    return hub.Configuration(traits, code=("keep_the_hub_at_its_name", come_back))
+
+
+def _warn(site: Site) -> None:
+    if site[ApartSettings].hub_people_trust_each_other:
+        logger.warning(
+            f"{site.here.name}: `hub_people_trust_each_other`: the Hub and all servers are at one "
+            "name, so whoever opens a link to somebody's server hands them the own account, and an "
+            "admin the whole service. docs/apart.md has the other choices."
+        )
 
 
 def _culler(site: Site) -> hub.Configuration:
@@ -93,6 +132,7 @@ def jupyterhub(site: Site) -> None:
     for part in chosen:
         credentials |= part.credentials(site)
 
+    _warn(site)
     claim(site, "jupyterhub")
     accounts.system_user(
         name="Create the user jupyterhub",
@@ -120,7 +160,12 @@ def jupyterhub(site: Site) -> None:
             # before what reads it: a Hub that restarts while a run is cut here still starts
             SETTINGS: files.File(
                 hub.settings_json(
-                    [_itself(site), *(part.configuration(site) for part in chosen), _culler(site)]
+                    [
+                        _itself(site),
+                        _apart(site),
+                        *(part.configuration(site) for part in chosen),
+                        _culler(site),
+                    ]
                 ),
                 mode="640",
                 group=hub.USER,
@@ -146,3 +191,7 @@ def jupyterhub(site: Site) -> None:
         inputs=["/etc/jupyterhub", "/opt/hubstead/hub/current"],
     )
     summarise(f"Service: {site.url}{settings.hub_base_url}")
+    if site.servers_name:
+        summarise(
+            f"People's servers: {site.servers_name}, which needs a DNS record (docs/apart.md)"
+        )

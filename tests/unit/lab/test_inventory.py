@@ -88,11 +88,14 @@ def test_the_front_has_the_names_that_are_certified(tmp_path: Path, more: str, f
     (tmp_path / "group_data").mkdir()
     (tmp_path / "group_data/all.py").write_text(
         f'tls = "acme"\nhub_names = ["{front}", "www.a", "nobody\'s"]\nlab_names = []\n'
+        'hub_servers_name = "servers.a"\n'
     )
     file = tmp_path / "prod.py"
     file.write_text(f'hub = ["hub.a"]\ndb = ["db.a"]\n{more}\n')
     specs = inventory.read(file, checkout.PROJECT)
-    assert {spec.name: spec.names for spec in specs if spec.names} == {front: ("www.a",)}
+    assert {spec.name: spec.names for spec in specs if spec.names} == {
+        front: ("servers.a", "www.a")
+    }
 
 
 def test_names_that_no_acme_server_asks_for_stay_out_of_the_lab() -> None:

@@ -12,7 +12,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 from hubstead.reference import render
 from hubstead.settings.model import check
-from tests.unit.plans import DEBIAN_13, Plan
+from tests.unit.plans import DEBIAN_13, TRUST, Plan
 
 CHOICES = {"proxy": "guide", "hub_authenticator": "guest-book"}
 
@@ -56,9 +56,9 @@ def test_their_ports_are_looked_after(plan: Plan) -> None:
 
 
 def test_settings_know_them() -> None:
-    assert check(dict(CHOICES)) == []
+    assert check(TRUST | CHOICES) == []
     (mistake,) = check({"proxy": "gide"})
     assert "'chp', 'guide' or 'traefik'" in mistake
-    (mistake,) = check({"guest_book_page": 3})
+    (mistake,) = check(TRUST | {"guest_book_page": 3})
     assert "did you mean `guest_book_pages`?" in mistake
     assert '`"users-table"` or `"guest-book"`' in render()

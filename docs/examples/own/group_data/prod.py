@@ -2,3 +2,4 @@
 
 hub_users = [{"username": "ada", "admin": True}, "bob"]
 hub_memory_limit = "4G"
+hub_user_domains = True

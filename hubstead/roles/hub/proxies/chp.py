@@ -99,6 +99,7 @@ def chp(site: Site) -> None:
                         "http_port": settings.edge_http_port if is_front else None,
                         "port_in_url": settings.port_in_url,
                         "challenges": certificates.challenges(site),
+                        "host_routing": site.servers_name is not None,
                     },
                     indent=2,
                 )

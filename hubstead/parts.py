@@ -48,6 +48,7 @@ class Part:
     + deploy: what it needs on the hub host, with packages of the distribution.
     + units: of systemd that the Hub's unit needs.
     + groups: of the Hub's user.
+    + left: groups that it was in with an earlier version, and must not be in.
     + lifts: lines of the Hub's unit which lift a part of its hardening, each with its reason.
     + verify: its own checks of a deployed service.
     """
@@ -59,6 +60,7 @@ class Part:
     deploy: Deploy = _nothing
     units: Callable[[Site], tuple[str, ...]] = _no_units
     groups: Callable[[Site], tuple[str, ...]] = _no_units
+    left: Callable[[Site], tuple[str, ...]] = _no_units
     lifts: tuple[str, ...] = ()
 
 

@@ -97,6 +97,11 @@ def is_access_rule(text: str) -> bool:
     return words[0].startswith("#") or (words[0] in _HBA_TYPES and len(words) >= fields)
 
 
+def in_bytes(size: str) -> int:
+    """A size such as 2G, as JupyterHub and systemd read it (systemd.resource-control(5))."""
+    return int(size[:-1]) << {"M": 20, "G": 30, "T": 40}[size[-1]]
+
+
 def is_inventory_name(text: str) -> bool:
     """Whether it names a host of an inventory: a host name, an address, an alias, @CONNECTOR/NAME.
 

@@ -110,12 +110,37 @@ def lead_back_to_where_servers_are() -> None:
     apart.lead_back_to_where_servers_are()
 
 
+def say_so_while_docker_is_away() -> None:
+    """Who starts a server reads what is missing, and not that some connection was aborted."""
+    from docker.errors import APIError, DockerException
+    from dockerspawner import DockerSpawner
+    from requests.exceptions import ConnectionError
+
+    ask = DockerSpawner._docker
+
+    def patient(self: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return ask(self, method, *arguments, **options)
+        except (ConnectionError, DockerException) as error:
+            if not isinstance(error, APIError):
+                raise DockerException(
+                    "servers cannot be started or stopped at the moment: on the Hub's host"
+                    f" hubstead-docker-filter.socket or docker.service is not up ({error})"
+                ) from error
+            if error.response.status_code in (403, 503):
+                raise DockerException(error.explanation) from error
+            raise
+
+    DockerSpawner._docker = patient
+
+
 CODE: tuple[Callable[[], None], ...] = (
     bound_bodies,
     refuse_at_once_while_the_database_is_away,
     let_traefik_read_the_routes,
     keep_the_hub_at_its_name,
     lead_back_to_where_servers_are,
+    say_so_while_docker_is_away,
 )
 
 

@@ -71,6 +71,21 @@ def member(user: str, group: str) -> Generator[StringCommand]:
         yield StringCommand("usermod --append --groups", QuoteString(group), QuoteString(user))
 
 
+@operation()
+def outside(user: str, group: str, keeper: str) -> Generator[StringCommand]:
+    """Ensure that a user is not in a group.
+
+    + keeper: an input of the unit that runs as the user, which counts as changed then: processes
+      keep the groups that they began with (credentials(7)).
+    """
+    state = host.get_fact(Account, user)
+    if state is not None and group in state.groups:
+        yield StringCommand(
+            "touch", QuoteString(keeper), "&& gpasswd --delete", QuoteString(user),
+            QuoteString(group), ">/dev/null",
+        )  # fmt: skip
+
+
 _NOLOGIN = "/usr/sbin/nologin"
 
 

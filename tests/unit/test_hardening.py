@@ -23,6 +23,7 @@ LIFTED = {
     "configurable-http-proxy": LOW_PORTS | NETWORK | {"MemoryDenyWriteExecute"},
     "hubstead-certificate": {"CapabilityBoundingSet", "ReadWritePaths", "SystemCallFilter"},
     "hubstead-certificate-check": NETWORK | {"CapabilityBoundingSet", "ReadWritePaths", "UMask"},
+    "hubstead-docker-filter": set(),
     "hubstead-firewall": FIREWALL,
     "hubstead-firewall-docker": FIREWALL,
     "hubstead-login": NETWORK,

@@ -8,10 +8,11 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -28,6 +29,40 @@ def traefik_utils(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(package, "traefik_utils", module, raising=False)
     monkeypatch.setitem(sys.modules, "jupyterhub_traefik_proxy", package)
     return module
+
+
+class DockerException(Exception):  # noqa: N818
+    """As docker-py calls it."""
+
+
+class APIError(DockerException):
+    """As docker-py makes it of what Docker says."""
+
+    def __init__(self, status: int, explanation: str) -> None:
+        super().__init__(f"{status} Error for http+docker://localhost: {explanation}")
+        self.response = SimpleNamespace(status_code=status)
+        self.explanation = explanation
+
+
+class DockerSpawner:
+    """What of the spawner asks Docker."""
+
+    def _docker(self, error: Exception) -> None:
+        raise error
+
+
+@pytest.fixture(autouse=True)
+def dockerspawner(monkeypatch: pytest.MonkeyPatch) -> type[DockerSpawner]:
+    """What the Hub's release has, too."""
+    spawner, errors = ModuleType("dockerspawner"), ModuleType("docker.errors")
+    mine = type("DockerSpawner", (), {"_docker": DockerSpawner._docker})
+    monkeypatch.setattr(spawner, "DockerSpawner", mine, raising=False)
+    for error in (APIError, DockerException):
+        monkeypatch.setattr(errors, error.__name__, error, raising=False)
+    monkeypatch.setitem(sys.modules, "dockerspawner", spawner)
+    monkeypatch.setitem(sys.modules, "docker", ModuleType("docker"))
+    monkeypatch.setitem(sys.modules, "docker.errors", errors)
+    return mine
 
 
 @pytest.fixture
@@ -102,6 +137,37 @@ def test_at_one_name_nothing_is_routed_by_names(plan: Plan, host: Path) -> None:
     c = loaded(host)
     assert not {"subdomain_host", "cookie_host_prefix_enabled"} & set(c.JupyterHub)
     assert "args" not in c.Spawner
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (requests.exceptions.ConnectionError("aborted"), r"hubstead-docker-filter\.socket or dock"),
+        (DockerException("while fetching server API version"), "is not up .*API version"),
+        (APIError(403, "Privileged is nothing"), "^Privileged is nothing$"),
+        (APIError(503, "Docker does not answer"), "^Docker does not answer$"),
+    ],
+)
+def test_who_cannot_start_a_server_reads_why(
+    plan: Plan, host: Path, dockerspawner: type[DockerSpawner], error: Exception, words: str
+) -> None:
+    written(plan, host)
+    assert loaded(host).DockerSpawner.client_kwargs == {
+        "base_url": "unix:///run/hubstead-docker-filter.sock"
+    }
+    with pytest.raises(DockerException, match=words) as caught:
+        dockerspawner()._docker(error)
+    # the spawner takes what Docker says by its number
+    assert not isinstance(caught.value, APIError)
+
+
+def test_what_docker_says_itself_stays(
+    plan: Plan, host: Path, dockerspawner: type[DockerSpawner]
+) -> None:
+    written(plan, host)
+    loaded(host)
+    with pytest.raises(APIError):
+        dockerspawner()._docker(APIError(404, "No such container"))
 
 
 def test_servers_outlive_a_restart_of_the_engine(plan: Plan, host: Path) -> None:
@@ -201,6 +267,10 @@ def test_a_database_elsewhere_is_not_waited_for_twice(
 ) -> None:
     groups = {"db": ["@fake/db.example.org"]} if apart else {}
     written(plan, host, {"proxy": "chp"}, hub=[HUB], **groups)
+    settings = json.loads((host / "settings.json").read_text())
+    # this process has no spawner
+    settings["code"].remove("say_so_while_docker_is_away")
+    (host / "settings.json").write_text(json.dumps(settings))
     command = [sys.executable, "-c", _ASK_TWICE, str(host / "jupyterhub_config.py")]
     paths = os.pathsep.join(sys.path)
     done = subprocess.run(

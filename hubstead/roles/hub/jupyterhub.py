@@ -185,6 +185,13 @@ def jupyterhub(site: Site) -> None:
             ),
         },
     )
+    for group in [group for part in chosen for group in part.left(site)]:
+        accounts.outside(
+            name=f"Take the Hub's user out of the group {group}",
+            user=hub.USER,
+            group=group,
+            keeper="/etc/jupyterhub",
+        )
     units.running(
         name="Run JupyterHub",
         unit="jupyterhub.service",

@@ -11,7 +11,13 @@ from pyinfra.api import FactBase, FactProcessError
 from pyinfra.facts.server import Which
 
 from hubstead.operations import certificates, checks, internal_ca, units, users_table
-from hubstead.operations.accounts import Account, AccountState, parse_account, system_user
+from hubstead.operations.accounts import (
+    Account,
+    AccountState,
+    outside,
+    parse_account,
+    system_user,
+)
 from hubstead.operations.addresses import Interfaces, SshConnection
 from hubstead.operations.certificates import Trust, TrustState
 from hubstead.operations.docker import Images, ImagesState, Network, parse_images
@@ -40,6 +46,12 @@ RUNNING = UnitState(loaded=True, active=True, enabled=True, started=100, changed
             {Account: AccountState("/home", "/usr/sbin/nologin", frozenset({"hub", "docker"}))},
             {"user": "hub", "home": "/home", "groups": ["docker"]},
         ),
+        (
+            outside,
+            {Account: AccountState("/home", "/usr/sbin/nologin", frozenset({"hub"}))},
+            {"user": "hub", "group": "docker", "keeper": "/etc/hub"},
+        ),
+        (outside, {Account: None}, {"user": "hub", "group": "docker", "keeper": "/etc/hub"}),
         (
             certificates.trusted,
             {Trust: TrustState(("/usr/local/share/ca-certificates/hubstead-lab.crt",)), Paths: LAB},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 from pyinfra import logger
@@ -10,7 +11,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from hubstead import hub, parts
-from hubstead.operations import checks, docker, files, packages, releases, units
+from hubstead.operations import accounts, checks, docker, files, packages, releases, units
 from hubstead.operations.addresses import Interface, Interfaces, SshConnection
 from hubstead.parts import Spawner
 from hubstead.programs import program
@@ -21,6 +22,7 @@ from hubstead.settings.docker import DockerSettings
 from hubstead.settings.firewall import FirewallSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
+from hubstead.texts import in_bytes
 
 NETWORK = "hubstead"
 IMAGE = "hubstead/singleuser"
@@ -29,6 +31,14 @@ BASE = "hubstead/base"
 CONTEXT = "/opt/hubstead/singleuser"
 UNIT = "hubstead-users-image"
 _SERVICE, _TIMER = (f"/etc/systemd/system/{UNIT}.{suffix}" for suffix in ("service", "timer"))
+#: What the Hub asks in the place of Docker, and what it may ask
+FILTER = "hubstead-docker-filter"
+SOCKET = f"/run/{FILTER}.sock"
+POLICY = "/etc/hubstead/docker-filter.json"
+_PROGRAM = "/usr/local/lib/hubstead/docker-filter"
+_LISTENER, _FILTER = (f"/etc/systemd/system/{FILTER}.{suffix}" for suffix in ("socket", "service"))
+#: A person's volume, and where it is
+VOLUMES, HOME = "hubstead-user-", "/home/jovyan"
 
 
 #: Run on the host: which of the arguments, each ADDRESS:PORT, answer there
@@ -207,9 +217,56 @@ def _refresh() -> None:
     )
 
 
+def _policy(site: Site) -> str:
+    """What a person's server may be: `Policy` of programs/docker_filter.py."""
+    settings = site[HubSettings]
+    policy = {
+        "repository": IMAGE,
+        "network": NETWORK,
+        "volumes": VOLUMES,
+        "home": HOME,
+        "memory": in_bytes(settings.hub_memory_limit),
+        "cpus": settings.hub_cpu_limit,
+        "processes": settings.hub_process_limit,
+        "host_config": {},
+    }
+    return json.dumps(policy, indent=2) + "\n"
+
+
+@deploy("docker-filter")
+def docker_filter(site: Site) -> None:
+    """Who can ask Docker for anything is root: the Hub asks for people's servers alone."""
+    accounts.system_user(
+        name="Create the user jupyterhub", user=hub.USER, home="/var/lib/jupyterhub"
+    )
+    files.present(
+        name="Write the filter before Docker",
+        entries={
+            _PROGRAM: files.File(program("docker_filter.py"), mode="755"),
+            "/etc/hubstead": files.Directory(),
+            POLICY: files.File(_policy(site)),
+            _LISTENER: files.File(render("docker", _LISTENER, socket=SOCKET, user=hub.USER)),
+            _FILTER: files.File(
+                render(
+                    "docker",
+                    _FILTER,
+                    docker=site.distribution.docker,
+                    program=_PROGRAM,
+                    policy=POLICY,
+                )
+            ),
+        },
+    )
+    units.running(name="Listen for the Hub", unit=f"{FILTER}.socket")
+    units.running(
+        name="Run the filter", unit=f"{FILTER}.service", inputs=[_PROGRAM, POLICY, _LISTENER]
+    )
+
+
 def _deploy(site: Site) -> None:
     install(site=site)
     singleuser(site=site)
+    docker_filter(site=site)
 
 
 def _configuration(site: Site) -> hub.Configuration:
@@ -219,6 +276,7 @@ def _configuration(site: Site) -> hub.Configuration:
         traits={
             "JupyterHub": {"spawner_class": "dockerspawner.DockerSpawner"},
             "DockerSpawner": {
+                "client_kwargs": {"base_url": f"unix://{SOCKET}"},
                 "image": image(site),
                 "pull_policy": "never",
                 "cmd": ["/opt/jupyter/bin/python", "-s", "-m", "jupyterhub.singleuser"],
@@ -226,8 +284,8 @@ def _configuration(site: Site) -> hub.Configuration:
                 "network_name": NETWORK,
                 "use_internal_ip": True,
                 "remove": True,
-                "notebook_dir": "/home/jovyan",
-                "volumes": {"hubstead-user-{username}": "/home/jovyan"},
+                "notebook_dir": HOME,
+                "volumes": {VOLUMES + "{username}": HOME},
                 "mem_limit": settings.hub_memory_limit,
                 "cpu_limit": settings.hub_cpu_limit,
                 "extra_host_config": {
@@ -241,7 +299,8 @@ def _configuration(site: Site) -> hub.Configuration:
                 },
             },
             "Spawner": {"default_url": "/lab", "http_timeout": 60, "start_timeout": 120},
-        }
+        },
+        code=("say_so_while_docker_is_away",),
     )
 
 
@@ -289,8 +348,8 @@ PART = Spawner(
     configuration=_configuration,
     lock="docker",
     deploy=_deploy,
-    units=lambda site: (site.distribution.docker.unit,),
-    groups=lambda site: (site.distribution.docker.group,),
+    units=lambda site: (site.distribution.docker.unit, f"{FILTER}.socket"),
+    left=lambda site: (site.distribution.docker.group,),
     network=_network,
     verify=_verify,
 )

@@ -1,0 +1,395 @@
+#!/usr/bin/python3 -I
+"""Written by Hubstead: passes to Docker what the Hub asks for people's servers, and nothing else.
+
+    docker-filter POLICY   answers on the socket that systemd hands over (sd_listen_fds(3))
+
+Who can ask Docker for anything is root. Here nothing is passed on as it came: a request is one of
+`CALLS` to the letter, else it is refused. A new container is described anew, from what was checked.
+POLICY is a JSON document, `Policy` says what is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+DOCKER = "/run/docker.sock"
+#: Of a request: its head and its body in bytes, the seconds in which it has to be here
+HEAD, BODY, PATIENCE = 16 << 10, 128 << 10, 10
+#: Of Docker: bytes of an answer, and seconds for it; a stop may take its time
+ANSWER, DOCKERS_PATIENCE = 1 << 20, 180
+#: Requests at a time; more of them wait
+REQUESTS = 32
+
+#: As DockerSpawner escapes names (escapism, with "-"), so that "--" is between two of them alone
+_ESCAPED = r"(?:[a-z0-9]|-[0-9a-f]{2})"
+_NAME = rf"hubstead-(?P<owner>{_ESCAPED}+)--{_ESCAPED}*"
+_CONTAINER = rf"/containers/(?P<container>{_NAME}|[0-9a-f]{{64}})"
+
+
+class RefusedError(Exception):
+    """What is asked for is not passed on; `status` is the answer's."""
+
+    def __init__(self, reason: str, status: int = 403) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a person's server may be.
+
+    + repository: of its image; a build on this host tags it with 12 hexadecimal digits.
+    + network: the users' network.
+    + volumes, home: its volume is named `volumes` and its owner, and mounted at `home`.
+    + memory, cpus, processes: bytes, cores, and processes with threads, at the most.
+    + host_config: what the filter adds, as Docker's API calls it.
+    """
+
+    repository: str
+    network: str
+    volumes: str
+    home: str
+    memory: int
+    cpus: float
+    processes: int
+    host_config: dict[str, Any]
+
+    def is_image(self, image: object) -> bool:
+        pattern = rf"{re.escape(self.repository)}:[0-9a-f]{{12}}"
+        return isinstance(image, str) and bool(re.fullmatch(pattern, image, re.ASCII))
+
+    def is_ours(self, container: dict[str, Any]) -> bool:
+        """Whether Docker describes a person's server, perhaps one from before this filter."""
+        return (
+            bool(re.fullmatch(_NAME, container["Name"].removeprefix("/"), re.ASCII))
+            and self.is_image(container["Config"]["Image"])
+            and container["HostConfig"]["NetworkMode"] == self.network
+        )
+
+
+def read_json(text: bytes) -> dict[str, Any]:
+    """A JSON object. Raises RefusedError for what two readers could read in two ways."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise RefusedError("the body has a key twice", 400)
+        return found
+
+    try:
+        document = json.loads(text.decode(), object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError("the body is not JSON in UTF-8", 400) from error
+    if not isinstance(document, dict):
+        raise RefusedError("the body is no JSON object", 400)
+    return document
+
+
+#: Which values will do, and in words
+_Rule = tuple[Callable[[Any], bool], str]
+
+
+def _one_of(*wanted: object) -> _Rule:
+    # of the same kind, too: in Python 1 is True
+    kinds = {type(each) for each in wanted}
+    words = " or ".join(map(json.dumps, wanted))
+    return lambda value: type(value) in kinds and value in wanted, words
+
+
+def _up_to(limit: int) -> _Rule:
+    return lambda value: type(value) is int and 0 < value <= limit, f"a number from 1 to {limit}"
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _checked(
+    where: str, given: dict[str, Any], rules: dict[str, _Rule], optional: set[str]
+) -> dict[str, Any]:
+    """What is given, when each key is known and has a value that will do.
+
+    + optional: the keys that may be missing.
+    """
+    # to the letter: Docker reads `privileged` as well as `Privileged` (Go's encoding/json)
+    for key, value in given.items():
+        if key not in rules:
+            raise RefusedError(f"{where}{key} is nothing that a person's server may have")
+        fits, words = rules[key]
+        if not fits(value):
+            raise RefusedError(f"{where}{key} has to be {words}")
+    if missing := rules.keys() - optional - given.keys():
+        raise RefusedError(f"{where}{min(missing)} is missing")
+    return given
+
+
+def _host_config(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str, Any]:
+    period = _up_to(1_000_000)
+    quota = int(policy.cpus * given["CpuPeriod"]) if period[0](given.get("CpuPeriod")) else 0
+    optional = {
+        "AutoRemove": _one_of(True, False),
+        "Init": _one_of(True),
+        "Links": _one_of([]),
+        "Mounts": _one_of([]),
+    }
+    rules = optional | {
+        "NetworkMode": _one_of(policy.network),
+        "Binds": _one_of([f"{policy.volumes}{owner}:{policy.home}:rw"]),
+        "CapDrop": _one_of(["ALL"]),
+        "SecurityOpt": _one_of(["no-new-privileges"]),
+        "Memory": _up_to(policy.memory),
+        "CpuPeriod": period,
+        "CpuQuota": _up_to(quota),
+        "PidsLimit": _up_to(policy.processes),
+    }
+    checked = _checked("HostConfig.", given, rules, set(optional))
+    return checked | {"Init": True} | policy.host_config
+
+
+def description(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What Docker is asked to make, from what the Hub wants. Raises RefusedError."""
+    optional = {
+        "ExposedPorts": _one_of({"8888/tcp": None}),
+        "Volumes": _one_of({policy.home: {}}),
+        **dict.fromkeys(("AttachStdout", "AttachStderr"), _one_of(True, False)),
+        **dict.fromkeys(
+            ("AttachStdin", "OpenStdin", "StdinOnce", "Tty", "NetworkDisabled"), _one_of(False)
+        ),
+    }
+    rules = optional | {
+        "Image": (policy.is_image, f"{policy.repository} with the tag of a build"),
+        "Env": (_texts, "a list of texts"),
+        "Cmd": (_texts, "a list of texts"),
+        "HostConfig": (lambda value: isinstance(value, dict), "an object"),
+    }
+    checked = _checked("", given, rules, set(optional))
+    return checked | {"HostConfig": _host_config(policy, owner, checked["HostConfig"])}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that came whole."""
+
+    method: str
+    target: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes = b""
+
+    @classmethod
+    def says(cls, status: int, message: str) -> Answer:
+        """As Docker words its errors, so that its clients show the reason."""
+        return cls(status, json.dumps({"message": message}).encode())
+
+
+Ask = Callable[[Request], Answer]
+
+
+class _Unix(http.client.HTTPConnection):
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(DOCKER)
+
+
+def ask_docker(request: Request) -> Answer:
+    """Docker's answer to a request of ours. Raises RefusedError where there is none."""
+    connection = _Unix("localhost", timeout=DOCKERS_PATIENCE)
+    headers = {"Content-Type": "application/json"} if request.body else {}
+    try:
+        with contextlib.closing(connection):
+            connection.request(request.method, request.target, request.body or None, headers)
+            answer = connection.getresponse()
+            body = answer.read(ANSWER + 1)
+    except (OSError, http.client.HTTPException) as error:
+        raise RefusedError(
+            f"Docker does not answer: {error}; see journalctl -u docker", 503
+        ) from error
+    if len(body) > ANSWER:
+        raise RefusedError("Docker's answer is too long", 503)
+    return Answer(answer.status, body)
+
+
+class Filter:
+    """What the Hub may call: DockerSpawner 14 through docker-py 7."""
+
+    def __init__(self, policy: Policy, ask: Ask = ask_docker) -> None:
+        self.policy, self.ask = policy, ask
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request. Raises RefusedError."""
+        for method, target, call in CALLS:
+            found = re.fullmatch(_VERSION + target, request.target, re.ASCII)
+            if method != request.method or not found:
+                continue
+            if request.body and call is not Filter.create:
+                raise RefusedError("this call has no body")
+            return call(self, request, found)
+        raise RefusedError("it is no call that the Hub needs for people's servers")
+
+    def look(self, request: Request, found: re.Match[str]) -> Answer:
+        return self.ask(request)
+
+    def image(self, request: Request, found: re.Match[str]) -> Answer:
+        if not self.policy.is_image(found["image"]):
+            raise RefusedError("it is not the image of people's servers")
+        return self.ask(request)
+
+    def create(self, request: Request, found: re.Match[str]) -> Answer:
+        wanted = description(self.policy, found["owner"], read_json(request.body))
+        return self.ask(Request("POST", request.target, json.dumps(wanted).encode()))
+
+    def inspect(self, request: Request, found: re.Match[str]) -> Answer:
+        """How Docker describes a container, where that is a person's server."""
+        target = f"{found['version']}/containers/{found['container']}/json"
+        shown = self.ask(Request("GET", target, b""))
+        if shown.status == 200 and not self.policy.is_ours(json.loads(shown.body)):
+            raise RefusedError("the container is no person's server")
+        return shown
+
+    def change(self, request: Request, found: re.Match[str]) -> Answer:
+        """Start, stop or remove."""
+        shown = self.inspect(request, found)
+        if shown.status != 200:
+            return shown
+        # by its identity: another container may have the name by now
+        identity = json.loads(shown.body)["Id"]
+        target = request.target.replace(found["container"], identity, 1)
+        return self.ask(Request(request.method, target, b""))
+
+
+#: From Docker 20.10 on
+_VERSION = r"(?P<version>(?:/v1\.(?:4[1-9]|[5-9][0-9]))?)"
+#: Method and target to the letter: with nothing decoded, and each parameter in its place
+CALLS = (
+    ("GET", "/version", Filter.look),
+    ("GET", "/images/(?P<image>[a-z0-9/:]+)/json", Filter.image),
+    ("POST", rf"/containers/create\?name={_NAME}", Filter.create),
+    ("GET", rf"{_CONTAINER}/json", Filter.inspect),
+    ("POST", rf"{_CONTAINER}/(?:start|stop)", Filter.change),
+    ("DELETE", rf"{_CONTAINER}\?v=True&link=False&force=False", Filter.change),
+)
+
+_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.1", re.ASCII)
+_HEADER = re.compile(r"([A-Za-z0-9-]+):[ \t]*([ -~]*)", re.ASCII)
+#: What would make of this connection another, or of its bytes another request
+_REFUSED = {"transfer-encoding", "upgrade", "expect", "trailer", "te", "content-encoding"}
+
+
+def read_head(text: bytes) -> tuple[str, str, int]:
+    """Method, target and the length of the body. Raises RefusedError (RFC 9112, 3, 5 and 6)."""
+    try:
+        first, *lines = text.decode("ascii").split("\r\n")
+    except UnicodeDecodeError as error:
+        raise RefusedError("the head is not ASCII", 400) from error
+    line = _LINE.fullmatch(first)
+    if not line:
+        raise RefusedError("the first line is not METHOD /TARGET HTTP/1.1", 400)
+    headers: dict[str, str] = {}
+    for each in lines:
+        header = _HEADER.fullmatch(each)
+        if not header or header[1].lower() in headers:
+            raise RefusedError("a header is twice there, or unreadable", 400)
+        headers[header[1].lower()] = header[2].strip()
+    if unwanted := _REFUSED & headers.keys():
+        raise RefusedError(f"the header {min(unwanted)} is not read here", 400)
+    if headers.get("connection", "close").lower() not in ("close", "keep-alive"):
+        raise RefusedError("the connection is for requests alone", 400)
+    length = headers.get("content-length", "0")
+    if not re.fullmatch("[0-9]{1,9}", length, re.ASCII) or int(length) > BODY:
+        raise RefusedError(f"the length of the body is no number up to {BODY}", 400)
+    return line[1], line[2], int(length)
+
+
+def receive(connection: socket.socket) -> Request:
+    """The one request of a connection: what comes after it is never read.
+
+    Raises RefusedError, or TimeoutError where it does not come in time.
+    """
+    deadline = time.monotonic() + PATIENCE
+
+    def more(size: int) -> bytes:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        data = connection.recv(size)
+        if not data or time.monotonic() > deadline:
+            raise TimeoutError
+        return data
+
+    text = b""
+    while b"\r\n\r\n" not in text:
+        if len(text) > HEAD:
+            raise RefusedError("the head is too long", 400)
+        text += more(HEAD)
+    head, _, body = text.partition(b"\r\n\r\n")
+    method, target, length = read_head(head)
+    while len(body) < length:
+        body += more(length - len(body))
+    return Request(method, target, body[:length])
+
+
+def send(connection: socket.socket, answer: Answer) -> None:
+    reason = http.client.responses.get(answer.status, "Unknown")
+    head = f"HTTP/1.1 {answer.status} {reason}\r\nConnection: close\r\n"
+    if answer.body:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(answer.body)}\r\n"
+    connection.settimeout(PATIENCE)
+    connection.sendall(f"{head}\r\n".encode() + answer.body)
+
+
+def handle(policing: Filter, connection: socket.socket) -> None:
+    """Answer one connection, and end it."""
+    asked = "a request"
+    # slow, or gone
+    with contextlib.suppress(OSError), connection:
+        try:
+            request = receive(connection)
+            asked = f"{request.method} {request.target}"
+            answer = policing.answer(request)
+        except RefusedError as error:
+            # a warning in the journal (sd-daemon(3)), without what a request has of secrets
+            line = ascii(f"refused {asked[:200]}: {str(error)[:300]}")[1:-1]
+            print(f"<4>{line}", file=sys.stderr, flush=True)
+            answer = Answer.says(error.status, f"Hubstead's filter before Docker: {error}")
+        send(connection, answer)
+
+
+def serve(listener: socket.socket, policing: Filter) -> NoReturn:
+    """Answer each connection in a thread of its own, so many at a time."""
+    slots = threading.BoundedSemaphore(REQUESTS)
+
+    def one(connection: socket.socket) -> None:
+        try:
+            handle(policing, connection)
+        finally:
+            slots.release()
+
+    while True:
+        slots.acquire()
+        connection, _ = listener.accept()
+        threading.Thread(target=one, args=(connection,), daemon=True).start()
+
+
+def main() -> NoReturn:
+    policy = Policy(**json.loads(Path(sys.argv[1]).read_text()))
+    # the first of the descriptors that systemd hands over
+    with socket.socket(fileno=3) as listener:
+        serve(listener, Filter(policy))
+
+
+if __name__ == "__main__":
+    main()

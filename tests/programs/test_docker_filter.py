@@ -1,0 +1,448 @@
+"""The filter before Docker: what it passes is made anew, and all else is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from programs import docker_filter
+from programs.docker_filter import Answer, Filter, Policy, RefusedError, Request
+
+IMAGE = "hubstead/singleuser:7cd3b8675f0e"
+NAME = "hubstead-ada--"
+ID = "0c1bed64a9a5b565752a547bf7cb67583adc893d784059502e83770ca39041b5"
+CREATE = f"/v1.45/containers/create?name={NAME}"
+POLICY = Policy(
+    repository="hubstead/singleuser",
+    network="hubstead",
+    volumes="hubstead-user-",
+    home="/home/jovyan",
+    memory=2 << 30,
+    cpus=1.5,
+    processes=512,
+    host_config={"OomScoreAdj": 500},
+)
+#: Captured: DockerSpawner 14.0.0 through docker-py 7.2.0
+WANTED: dict[str, Any] = {
+    "ExposedPorts": {"8888/tcp": None}, "Tty": False, "OpenStdin": False, "StdinOnce": False,
+    "AttachStdin": False, "AttachStdout": True, "AttachStderr": True, "Env": ["JPY=1", "x=é"],
+    "Cmd": ["/opt/jupyter/bin/python", "-s", "-m", "jupyterhub.singleuser"], "Image": IMAGE,
+    "Volumes": {"/home/jovyan": {}}, "NetworkDisabled": False,
+    "HostConfig": {
+        "Memory": 2147483648, "NetworkMode": "hubstead", "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"], "Binds": ["hubstead-user-ada:/home/jovyan:rw"],
+        "Links": [], "CpuQuota": 150000, "CpuPeriod": 100000, "PidsLimit": 512,
+        "AutoRemove": True, "Init": True, "Mounts": [],
+    },
+}  # fmt: skip
+OURS: dict[str, Any] = {
+    "Id": ID,
+    "Name": f"/{NAME}",
+    "Config": {"Image": IMAGE},
+    "HostConfig": {"NetworkMode": "hubstead"},
+}
+REMOVE = "?v=True&link=False&force=False"
+
+
+class Docker:
+    """Docker with one container: what it was asked, and its answers."""
+
+    def __init__(self, container: dict[str, Any] | None = None) -> None:
+        self.container = container
+        self.asked: list[Request] = []
+
+    def __call__(self, request: Request) -> Answer:
+        self.asked.append(request)
+        if request.target.endswith("/json") and "/containers/" in request.target:
+            if self.container is None:
+                return Answer.says(404, "No such container")
+            return Answer(200, json.dumps(self.container).encode())
+        return Answer(204 if request.method == "POST" else 200, b"")
+
+
+def create(body: dict[str, Any] | bytes, target: str = CREATE) -> dict[str, Any]:
+    """What Docker is asked to make in the end."""
+    docker = Docker()
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    Filter(POLICY, docker).answer(Request("POST", target, text))
+    (asked,) = docker.asked
+    assert (asked.method, asked.target) == ("POST", target)
+    return dict(json.loads(asked.body))
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """The request of the spawner with another value; without the key for None."""
+    body = copy.deepcopy(WANTED)
+    *way, key = path.split(".")
+    place = body
+    for step in way:
+        place = place[step]
+    if value is None:
+        del place[key]
+    else:
+        place[key] = value
+    return body
+
+
+def test_what_the_spawner_wants_is_made_with_what_the_policy_adds() -> None:
+    wanted = changed("HostConfig.OomScoreAdj", 500)
+    assert create(WANTED) == wanted
+    # an owner's other limits, and an engine that ends containers which remove themselves
+    body = changed("HostConfig.AutoRemove", False)
+    body["HostConfig"] |= {"Memory": 1 << 30, "PidsLimit": 64, "CpuQuota": 50_000}
+    assert create(body)["HostConfig"]["Memory"] == 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("Image", "debian:trixie"),
+        ("Image", "hubstead/singleuser"),
+        ("Image", f"{IMAGE}\n"),
+        ("Image", "hubstead/base:7cd3b8675f0e"),
+        ("User", "root"),
+        ("Entrypoint", ["/bin/sh"]),
+        ("Labels", {"a": "b"}),
+        ("Healthcheck", {"Test": ["CMD", "true"]}),
+        ("MacAddress", "02:42:ac:11:00:02"),
+        ("Env", "A=1"),
+        ("Env", [1]),
+        ("Cmd", "sh"),
+        ("Volumes", {"/": {}}),
+        ("ExposedPorts", {"22/tcp": None}),
+        ("NetworkingConfig", {"EndpointsConfig": {"bridge": {}}}),
+        ("hostconfig", {"Privileged": True}),
+        ("HOSTCONFIG", {"Privileged": True}),
+        ("Hostconfig", {}),
+        ("HostConfig", []),
+        ("HostConfig.Privileged", True),
+        ("HostConfig.privileged", True),
+        ("HostConfig.Privileged", False),
+        ("HostConfig.Binds", ["/:/home/jovyan:rw"]),
+        ("HostConfig.Binds", ["/run/docker.sock:/home/jovyan:rw"]),
+        ("HostConfig.Binds", ["hubstead-user-bob:/home/jovyan:rw"]),
+        ("HostConfig.Binds", ["hubstead-user-ada:/home/jovyan:rw", "/:/mnt"]),
+        ("HostConfig.Binds", ["hubstead-user-ada:/:rw"]),
+        ("HostConfig.Binds", []),
+        ("HostConfig.Binds", None),
+        ("HostConfig.binds", ["/:/mnt"]),
+        ("HostConfig.Mounts", [{"Type": "bind", "Source": "/", "Target": "/mnt"}]),
+        ("HostConfig.VolumesFrom", ["blog"]),
+        ("HostConfig.Links", ["blog:blog"]),
+        ("HostConfig.NetworkMode", "host"),
+        ("HostConfig.NetworkMode", "bridge"),
+        ("HostConfig.NetworkMode", "container:blog"),
+        ("HostConfig.NetworkMode", None),
+        ("HostConfig.PidMode", "host"),
+        ("HostConfig.IpcMode", "host"),
+        ("HostConfig.UTSMode", "host"),
+        ("HostConfig.UsernsMode", "host"),
+        ("HostConfig.CgroupnsMode", "host"),
+        ("HostConfig.CapAdd", ["SYS_ADMIN"]),
+        ("HostConfig.CapDrop", []),
+        ("HostConfig.CapDrop", None),
+        ("HostConfig.SecurityOpt", ["seccomp=unconfined"]),
+        ("HostConfig.SecurityOpt", ["no-new-privileges", "apparmor=unconfined"]),
+        ("HostConfig.SecurityOpt", None),
+        ("HostConfig.Devices", [{"PathOnHost": "/dev/vda"}]),
+        ("HostConfig.DeviceRequests", [{"Count": -1}]),
+        ("HostConfig.DeviceCgroupRules", ["a *:* rwm"]),
+        ("HostConfig.PortBindings", {"8888/tcp": [{"HostPort": "80"}]}),
+        ("HostConfig.PublishAllPorts", True),
+        ("HostConfig.Memory", (2 << 30) + 1),
+        ("HostConfig.Memory", 0),
+        ("HostConfig.Memory", -1),
+        ("HostConfig.Memory", True),
+        ("HostConfig.Memory", 1.0),
+        ("HostConfig.Memory", "1"),
+        ("HostConfig.Memory", None),
+        ("HostConfig.MemorySwap", -1),
+        ("HostConfig.CpuQuota", 150_001),
+        ("HostConfig.CpuQuota", -1),
+        ("HostConfig.CpuQuota", None),
+        ("HostConfig.NanoCpus", 64_000_000_000),
+        ("HostConfig.PidsLimit", -1),
+        ("HostConfig.PidsLimit", 513),
+        ("HostConfig.PidsLimit", None),
+        ("HostConfig.OomScoreAdj", -1000),
+        ("HostConfig.OomKillDisable", True),
+        ("HostConfig.CgroupParent", "/"),
+        ("HostConfig.Runtime", "other"),
+        ("HostConfig.LogConfig", {"Type": "syslog"}),
+        ("HostConfig.RestartPolicy", {"Name": "always"}),
+        ("HostConfig.Sysctls", {"net.ipv4.ip_forward": "1"}),
+        ("HostConfig.Init", False),
+        ("HostConfig.ANewFeatureOfDocker", True),
+    ],
+)  # fmt: skip
+def test_no_other_container_is_made(path: str, value: object) -> None:
+    with pytest.raises(RefusedError) as caught:
+        create(changed(path, value))
+    assert caught.value.status == 403
+    # the reason names what is wrong
+    assert path.rpartition(".")[2] in str(caught.value)
+
+
+@pytest.mark.parametrize("period", [1, 0, -1, 2_000_000, True, "100000", None])
+def test_the_cores_are_those_of_the_policy(period: object) -> None:
+    """A quota is for a period (cpu.max in the kernel's cgroup-v2.rst)."""
+    with pytest.raises(RefusedError, match="Cpu"):
+        create(changed("HostConfig.CpuPeriod", period))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"null", b"{", b"\xff{}", b"{} {}", b"[" * 100_000, b'{"Tty": 1' + b"0" * 9999,
+        json.dumps(WANTED)[:-1].encode() + b', "Image": "debian"}',
+        json.dumps(WANTED).replace('"Init"', '"Privileged": true, "Privileged"').encode(),
+        "\ufeff{}".encode(),
+    ],
+)  # fmt: skip
+def test_what_two_readers_read_in_two_ways_is_refused(body: bytes) -> None:
+    with pytest.raises(RefusedError) as caught:
+        create(body)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "name", ["blog", "hubstead-ada", "hubstead-Ada--", "hubstead-a--b--", "hubstead-a/../b--",
+             "hubstead-ada--&platform=x", "hubstead-ada--&name=hubstead-b--", "", "%68ubstead-a--"]
+)  # fmt: skip
+def test_a_container_has_the_name_of_a_persons(name: str) -> None:
+    with pytest.raises(RefusedError):
+        create(WANTED, f"/v1.45/containers/create?name={name}")
+
+
+@pytest.mark.parametrize(("name", "owner"), [("b-c3-b6--", "b-c3-b6"), ("a--x-2dy", "a")])
+def test_a_container_gets_the_volume_of_whom_it_is_for(name: str, owner: str) -> None:
+    body = changed("HostConfig.Binds", [f"hubstead-user-{owner}:/home/jovyan:rw"])
+    assert create(body, f"/v1.45/containers/create?name=hubstead-{name}")
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/containers/json"), ("GET", "/v1.45/containers/json?all=1"), ("GET", "/info"),
+        ("GET", "/events"), ("GET", "/images/json"), ("GET", "/v1.45/images/debian:trixie/json"),
+        ("GET", f"/images/{IMAGE}/get"), ("GET", f"/images/..%2f{IMAGE}/json"),
+        ("GET", f"/images/x/../{IMAGE}/json"), ("GET", "/_ping"), ("GET", "/volumes"),
+        ("GET", "/v1.24/version"), ("GET", "/v1.045/version"), ("GET", "/v2.0/version"),
+        ("GET", "//version"), ("GET", "/version/"), ("GET", "/version?x=1"), ("GET", "/Version"),
+        ("GET", "/./version"), ("GET", "/%76ersion"), ("GET", "/version\n"), ("HEAD", "/version"),
+        ("OPTIONS", "/version"), ("GET", f"/containers/{NAME}/json?size=1"),
+        ("GET", f"/containers/{NAME}/archive?path=/"), ("PUT", f"/containers/{NAME}/archive"),
+        ("GET", f"/containers/{NAME}/logs?stdout=1"), ("GET", f"/containers/{NAME}/export"),
+        ("POST", f"/containers/{NAME}/exec"), ("POST", f"/containers/{NAME}/attach?stream=1"),
+        ("POST", f"/containers/{NAME}/update"), ("POST", f"/containers/{NAME}/rename?name=blog"),
+        ("POST", f"/containers/{NAME}/kill"), ("POST", f"/containers/{NAME}/start?detachKeys=x"),
+        ("POST", f"/containers/{NAME}/stop?t=0"), ("POST", f"/containers/../images/{IMAGE}/start"),
+        ("POST", "/containers/blog/start"), ("POST", f"/containers/{ID[:12]}/start"),
+        ("POST", "/commit?container=x"), ("POST", "/build"), ("POST", "/images/load"),
+        ("POST", "/images/create?fromImage=debian"), ("POST", f"/images/{IMAGE}/tag?repo=x"),
+        ("POST", "/networks/bridge/connect"), ("POST", "/networks/create"), ("POST", "/prune"),
+        ("POST", "/volumes/create"), ("POST", "/swarm/init"), ("POST", "/plugins/pull"),
+        ("POST", "/containers/prune"), ("POST", "/session"), ("POST", "/grpc"),
+        ("POST", "/auth"), ("DELETE", "/volumes/hubstead-user-ada"), ("DELETE", f"/images/{IMAGE}"),
+        ("DELETE", f"/containers/{NAME}"), ("DELETE", f"/containers/{NAME}?v=True"),
+        ("DELETE", f"/containers/{NAME}?v=True&link=False&force=True"),
+        ("DELETE", f"/containers/{NAME}{REMOVE}&force=True"), ("DELETE", "/networks/hubstead"),
+    ],
+)  # fmt: skip
+def test_no_other_call_reaches_docker(method: str, target: str) -> None:
+    docker = Docker(OURS)
+    with pytest.raises(RefusedError):
+        Filter(POLICY, docker).answer(Request(method, target, b""))
+    assert docker.asked == []
+
+
+CHANGES = [("POST", "/start"), ("POST", "/stop"), ("DELETE", REMOVE)]
+
+
+@pytest.mark.parametrize(("method", "end"), CHANGES)
+@pytest.mark.parametrize("known_as", [NAME, ID])
+def test_a_persons_container_is_changed_by_its_identity(
+    method: str, end: str, known_as: str
+) -> None:
+    docker = Docker(OURS)
+    Filter(POLICY, docker).answer(Request(method, f"/v1.45/containers/{known_as}{end}", b""))
+    looked, did = docker.asked
+    assert looked == Request("GET", f"/v1.45/containers/{known_as}/json", b"")
+    assert did == Request(method, f"/v1.45/containers/{ID}{end}", b"")
+
+
+@pytest.mark.parametrize(("method", "end"), [*CHANGES, ("GET", "/json")])
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"Name": "/blog"},
+        {"Name": "/hubstead-blog"},
+        {"Config": {"Image": "postgres:17"}},
+        {"Config": {"Image": f"sha256:{ID}"}},
+        {"HostConfig": {"NetworkMode": "host"}},
+    ],
+)
+def test_a_container_of_the_owners_is_neither_shown_nor_changed(
+    method: str, end: str, difference: dict[str, Any]
+) -> None:
+    docker = Docker(OURS | difference)
+    with pytest.raises(RefusedError, match="no person's server"):
+        Filter(POLICY, docker).answer(Request(method, f"/containers/{ID}{end}", b""))
+    assert [asked.method for asked in docker.asked] == ["GET"]
+
+
+def test_what_is_gone_is_said_to_be_gone() -> None:
+    docker = Docker()
+    answer = Filter(POLICY, docker).answer(Request("GET", f"/containers/{NAME}/json", b""))
+    assert answer.status == 404
+    answer = Filter(POLICY, docker).answer(Request("POST", f"/containers/{NAME}/stop", b""))
+    assert answer.status == 404 and len(docker.asked) == 2
+
+
+def test_a_call_without_a_body_has_none() -> None:
+    docker = Docker(OURS)
+    with pytest.raises(RefusedError, match="no body"):
+        Filter(POLICY, docker).answer(Request("POST", f"/containers/{NAME}/start", b"{}"))
+    assert docker.asked == []
+
+
+@pytest.fixture
+def exchange() -> Callable[..., tuple[str, list[Request]]]:
+    """Send bytes over a connection: what comes back, and what Docker was asked."""
+
+    def send(*pieces: bytes, pause: float = 0) -> tuple[str, list[Request]]:
+        docker = Docker(OURS)
+        here, there = socket.socketpair()
+        thread = threading.Thread(
+            target=docker_filter.handle, args=(Filter(POLICY, docker), there), daemon=True
+        )
+        thread.start()
+        with here:
+            here.settimeout(20)
+            received = b""
+            try:
+                for piece in pieces:
+                    here.sendall(piece)
+                    time.sleep(pause)
+                while data := here.recv(65536):
+                    received += data
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+        thread.join(20)
+        assert not thread.is_alive()
+        return received.decode(), docker.asked
+
+    return send
+
+
+Exchange = Callable[..., tuple[str, list[Request]]]
+GET = b"GET /version HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def test_a_request_is_answered_and_the_connection_ends(exchange: Exchange) -> None:
+    text, asked = exchange(GET + b"Connection: keep-alive\r\n\r\n")
+    assert text.startswith("HTTP/1.1 200 OK\r\nConnection: close\r\n")
+    assert [each.target for each in asked] == ["/version"]
+
+
+def test_a_request_may_come_in_pieces(exchange: Exchange) -> None:
+    body = json.dumps(WANTED).encode()
+    head = f"POST {CREATE} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    _, (asked,) = exchange(head[:9], head[9:], body[:99], body[99:], pause=0.02)
+    assert json.loads(asked.body)["Image"] == IMAGE
+
+
+SECOND = b"POST /containers/blog/start HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_what_follows_a_request_is_never_read(exchange: Exchange) -> None:
+    """Neither pipelined, nor behind a body that is longer than it says."""
+    _, asked = exchange(GET + b"\r\n" + SECOND)
+    assert [each.target for each in asked] == ["/version"]
+    body = json.dumps(WANTED).encode()
+    head = f"POST {CREATE} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    _, asked = exchange(head + body + SECOND)
+    assert [each.target for each in asked] == [CREATE]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        GET + b"Transfer-Encoding : chunked\r\n",
+        GET + b"TRANSFER-encoding: chunked\r\n",
+        GET + b"Content-Length: 0\r\nContent-Length: 5\r\n",
+        GET + b"Content-Length: 0\r\ncontent-length: 0\r\n",
+        GET + b"Content-Length: +5\r\n",
+        GET + b"Content-Length: 0x5\r\n",
+        GET + b"Content-Length: -1\r\n",
+        GET + b"Content-Length: 99999999\r\n",
+        GET + b"X: a\r\n Content-Length: 5\r\n",
+        GET + b"X: a\nContent-Length: 5\r\n",
+        GET + b"X: a\x00b\r\n",
+        GET + b"Upgrade: h2c\r\nConnection: Upgrade\r\n",
+        GET + b"Connection: keep-alive, Upgrade\r\n",
+        GET + b"Expect: 100-continue\r\n",
+        GET + b"no colon\r\n",
+        b"GET /version HTTP/1.0\r\n",
+        b"GET /version HTTP/2.0\r\n",
+        b"GET /version\r\n",
+        b"GET  /version HTTP/1.1\r\n",
+        b"GET\t/version HTTP/1.1\r\n",
+        b"get /version HTTP/1.1\r\n",
+        b"GET http://localhost/version HTTP/1.1\r\n",
+        b"GET /version HTTP/1.1 \r\n",
+        b"\r\nGET /version HTTP/1.1\r\n",
+        b"PRI * HTTP/2.0\r\n",
+        b"GET /v\xc3\xa9rsion HTTP/1.1\r\n",
+        b"\x16\x03\x01\x02\x00\x01\r\n",
+    ],
+)
+def test_a_request_that_may_be_read_otherwise_is_refused(exchange: Exchange, head: bytes) -> None:
+    text, asked = exchange(head + b"\r\n" + SECOND)
+    assert text.startswith("HTTP/1.1 400 ") or text == ""
+    assert asked == []
+
+
+def test_the_answer_says_why_and_the_journal_has_a_line(
+    exchange: Exchange, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = json.dumps(changed("HostConfig.Privileged\n<0>x", True)).encode()
+    head = f"POST {CREATE} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    text, _ = exchange(head + body)
+    assert text.startswith("HTTP/1.1 403 Forbidden\r\n")
+    assert (
+        "filter before Docker: HostConfig.Privileged"
+        in json.loads(text.split("\r\n\r\n")[1])["message"]
+    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"<4>refused POST {CREATE}: HostConfig.Privileged\\n<0>x is nothing")
+
+
+def test_who_is_slow_is_sent_away(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_filter, "PATIENCE", 0.3)
+    begun = time.monotonic()
+    text, asked = exchange(GET)
+    assert (text, asked) == ("", []) and time.monotonic() - begun < 5
+    # not even one who says something now and then
+    text, asked = exchange(*[GET, *[b"X-%d: a\r\n" % number for number in range(9)]], pause=0.1)
+    assert (text, asked) == ("", [])
+
+
+def test_a_head_has_an_end(exchange: Exchange) -> None:
+    text, asked = exchange(GET + b"".join(b"X-%d: a\r\n" % number for number in range(9999)))
+    assert asked == [] and ("400" in text or text == "")
+
+
+def test_docker_may_be_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_filter, "DOCKER", "/nonexistent/docker.sock")
+    with pytest.raises(RefusedError, match="Docker does not answer") as caught:
+        docker_filter.ask_docker(Request("GET", "/version", b""))
+    assert caught.value.status == 503

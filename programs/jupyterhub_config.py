@@ -118,20 +118,25 @@ def say_so_while_docker_is_away() -> None:
 
     ask = DockerSpawner._docker
 
-    def patient(self: Any, method: str, *arguments: Any, **options: Any) -> Any:
+    def with_words(self: Any, method: str, *arguments: Any, **options: Any) -> Any:
         try:
             return ask(self, method, *arguments, **options)
         except (ConnectionError, DockerException) as error:
             if not isinstance(error, APIError):
-                raise DockerException(
+                words = (
                     "servers cannot be started or stopped at the moment: on the Hub's host"
                     f" hubstead-docker-filter.socket or docker.service is not up ({error})"
-                ) from error
-            if error.response.status_code in (403, 503):
-                raise DockerException(error.explanation) from error
-            raise
+                )
+            elif error.response.status_code in (403, 503):
+                words = error.explanation
+            else:
+                raise
+            failure = DockerException(words)
+            # what the page shows (jupyterhub.utils.format_exception)
+            failure.jupyterhub_message = words
+            raise failure from error
 
-    DockerSpawner._docker = patient
+    DockerSpawner._docker = with_words
 
 
 CODE: tuple[Callable[[], None], ...] = (

@@ -33,8 +33,9 @@ GROUPS = (
     ("converge/test_fronts.py",),
     ("converge/test_upgrade.py",),
     ("converge/test_certificates.py", "converge/test_acme.py", "converge/test_dns.py"),
+    ("attacks",),
     ("converge/test_resilience.py", "converge/test_limits.py", "browser/test_browser.py",
-     "attacks", "converge/test_chp.py"),
+     "converge/test_chp.py"),
     # both have a host that plays the internet, and this machine has room for one
     ("converge/test_isolation.py", "converge/test_firewall.py"),
     ("converge/test_edges.py",),

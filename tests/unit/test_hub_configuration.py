@@ -157,6 +157,7 @@ def test_who_cannot_start_a_server_reads_why(
     }
     with pytest.raises(DockerException, match=words) as caught:
         dockerspawner()._docker(error)
+    assert vars(caught.value)["jupyterhub_message"] == str(caught.value)
     # the spawner takes what Docker says by its number
     assert not isinstance(caught.value, APIError)
 

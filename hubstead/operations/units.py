@@ -221,6 +221,19 @@ class DropIns(FactBase[list[str]]):
 
 
 @operation()
+def limited(unit: str) -> Generator[StringCommand]:
+    """Ensure that systemd has read the current limits of a slice.
+
+    It is not restarted, since that would stop all that is in it (systemd.slice(5)). New limits
+    count from the next start of something in it: of a moment's nothing, here.
+    """
+    if host.get_fact(Unit, unit, [], []).stale:
+        yield StringCommand(
+            "systemctl daemon-reload && systemd-run --quiet --scope", f"--slice={unit}", "true"
+        )
+
+
+@operation()
 def extended(unit: str, drop_in: str) -> Generator[StringCommand]:
     """Ensure that systemd has read a drop-in of `unit` that is not below /etc/systemd/system.
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from hubstead.settings.application import ApplicationSettings
 from hubstead.settings.model import AUTHENTICATORS, SPAWNERS, Others, Settings
-from hubstead.texts import is_path
+from hubstead.texts import in_bytes, is_path
 
 
 class HubSettings(Settings):
@@ -30,6 +30,13 @@ class HubSettings(Settings):
         "2G",
         pattern=r"^[1-9]\d*[MGT]$",
         description="Memory of a user's server; a kernel that needs more is killed.",
+    )
+    hub_servers_memory: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d*[MGT]$",
+        description="Memory of all users' servers together; where they need more, what needs most "
+        "of them is killed. By default what the host has, less a quarter, but at least 1 and at "
+        "most 4 GiB, for the Hub, the proxy, the database and the system.",
     )
     hub_cpu_limit: float = Field(
         2.0, gt=0, allow_inf_nan=False, description="Processor cores of a user's server."
@@ -64,6 +71,24 @@ class HubSettings(Settings):
                 'empty, "." or ".."'
             )
         return value
+
+    def check(self) -> None:
+        together = self.hub_servers_memory
+        if together and in_bytes(together) < in_bytes(self.hub_memory_limit):
+            raise ValueError(
+                f"`hub_servers_memory` = {together!r} is less than one server may have: "
+                f"`hub_memory_limit` = {self.hub_memory_limit!r}"
+            )
+
+    def servers_memory(self, memory: int) -> int:
+        """Bytes of all servers together.
+
+        + memory: of the host, in MiB.
+        """
+        if self.hub_servers_memory:
+            return in_bytes(self.hub_servers_memory)
+        # in steps, so that another kernel is no other limit
+        return (memory - min(max(memory // 4, 1024), 4096)) // 64 * 64 << 20
 
     def check_beside(self, others: Others) -> None:
         if others[ApplicationSettings].application != "jupyterhub" and self.hub_base_url != "/":

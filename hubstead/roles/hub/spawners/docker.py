@@ -37,6 +37,9 @@ SOCKET = f"/run/{FILTER}.sock"
 POLICY = "/etc/hubstead/docker-filter.json"
 _PROGRAM = "/usr/local/lib/hubstead/docker-filter"
 _LISTENER, _FILTER = (f"/etc/systemd/system/{FILTER}.{suffix}" for suffix in ("socket", "service"))
+#: All servers together, as systemd and Docker's cgroup driver of that name have it
+SLICE = "hubstead-users.slice"
+_SLICE = f"/etc/systemd/system/{SLICE}"
 #: A person's volume, and where it is
 VOLUMES, HOME = "hubstead-user-", "/home/jovyan"
 
@@ -228,7 +231,8 @@ def _policy(site: Site) -> str:
         "memory": in_bytes(settings.hub_memory_limit),
         "cpus": settings.hub_cpu_limit,
         "processes": settings.hub_process_limit,
-        "host_config": {},
+        # the slice is for all together; and where the host is full, a server goes before the Hub
+        "host_config": {"CgroupParent": SLICE, "OomScoreAdj": 500},
     }
     return json.dumps(policy, indent=2) + "\n"
 
@@ -239,6 +243,12 @@ def docker_filter(site: Site) -> None:
     accounts.system_user(
         name="Create the user jupyterhub", user=hub.USER, home="/var/lib/jupyterhub"
     )
+    memory = site[HubSettings].servers_memory(site.machine.memory)
+    files.present(
+        name="Write the limits of all servers together",
+        entries={_SLICE: files.File(render("docker", _SLICE, memory=memory))},
+    )
+    units.limited(name="Let them count", unit=SLICE)
     files.present(
         name="Write the filter before Docker",
         entries={

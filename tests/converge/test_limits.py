@@ -73,6 +73,7 @@ def test_docker_runs_it_as_the_settings_say(service: Service) -> None:
     assert host["CapDrop"] == ["ALL"] and not host["CapAdd"]
     assert (host["Memory"], host["NanoCpus"] or host["CpuQuota"]) == (2 << 30, 200_000)
     assert host["PidsLimit"] == 512
+    assert (host["CgroupParent"], host["OomScoreAdj"]) == ("hubstead-users.slice", 500)
     assert host["PidMode"] == host["UTSMode"] == "" and host["IpcMode"] != "host"
     assert [mount["Type"] for mount in described["Mounts"]] == ["volume"]
     assert described["Config"]["User"] == "jovyan"

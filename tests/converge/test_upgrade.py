@@ -94,6 +94,10 @@ def test_one_host(lab: Lab, before: Path, tmp_path: Path) -> None:
         deploy_twice(INVENTORY, "hub_user_domains=false", "hub_people_trust_each_other=true")
         check_kept(kernel)
         assert serial(lab, NAME) == shown
+    # a server from before is the Hub's to end, and to start
+    patiently(service.person("ada").stop_server)
+    with service.person("ada").kernel() as kernel:
+        assert kernel.run("print(6*7)") == "42\n"
     assert service.visitor("ada").try_to_log_in(PASSWORD).status_code == 302
 
 

@@ -347,6 +347,13 @@ def _verify(site: Site) -> None:
         f" -c {shlex.quote(_FROM_INSIDE)} {health} {targets}",
         mend="docker network inspect hubstead; iptables -S HUBSTEAD-INPUT; journalctl -u docker",
     )
+    checks.passes(
+        name="Ask the filter before Docker, as the Hub does",
+        part="The filter before Docker",
+        script=f"setpriv --reuid={hub.USER} --regid={hub.USER} --init-groups"
+        f" {checks.CURL} --fail --output /dev/null --unix-socket {SOCKET} http://localhost/version",
+        mend=f"journalctl -u {FILTER}",
+    )
 
 
 def _network(site: Site) -> parts.Network:

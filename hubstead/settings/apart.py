@@ -67,11 +67,13 @@ class ApartSettings(Settings):
                 f"{' and '.join(f'`{key}`' for key in chosen)} are different choices: set one of "
                 "them (docs/apart.md)"
             )
-        if self.hub_user_domains and others[TlsSettings].tls == "acme":
+        tls = others[TlsSettings]
+        if self.hub_user_domains and tls.answers_over_http:
             raise ValueError(
-                "`hub_user_domains` needs a certificate for every name below the service's, and "
-                "`tls` = 'acme' gets none: set `hub_servers_name` in its place, or bring a "
-                "certificate with `tls` = 'files'"
+                "`hub_user_domains` needs a certificate for every name below the service's, which "
+                "an ACME server gives for answers in the DNS alone: set `tls_acme_dns` "
+                "(docs/tls.md), or `hub_servers_name` in its place, or bring a certificate with "
+                "`tls` = 'files'"
             )
         if self.hub_servers_name in others[EdgeSettings].hub_names:
             raise ValueError(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from cryptography import x509
 
 from lab import Lab
 from lab.acme import Pebble
@@ -67,6 +68,27 @@ def test_a_switch_to_it_keeps_the_certificate_and_the_next_one_comes_by_it(
         front.check_verifies(acme.root())
         assert zone.updates() == number * len(NAMES)
     assert deploy(front, zone).changed == []
+
+
+def test_a_name_for_each_person_is_in_one_certificate(
+    front: Front, zone: Zone, acme: Pebble
+) -> None:
+    """A wildcard, which an ACME server gives for answers in the DNS alone (RFC 8555, 7.1.3)."""
+    apart = {"hub_user_domains": True, "hub_people_trust_each_other": False}
+    seen = {0, front.serial()}
+    run = deploy(front, zone, names=[NAME], **apart)
+    assert run.status == 0, run.end
+    for renewal in ("true", RENEWAL):
+        front.sudo(renewal)
+        eventually("a new certificate", lambda: front.serial() not in seen)
+        seen.add(front.serial())
+        names = front.served(f"eve.{NAME}").extensions
+        wanted = names.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert sorted(wanted.get_values_for_type(x509.DNSName)) == [f"*.{NAME}", NAME]
+    assert front.alarm() == "success\n"
+    again = deploy(front, zone, names=[NAME], **apart)
+    assert (again.status, again.changed) == (0, []), again.end
+    assert deploy(front, zone).status == 0
 
 
 def test_a_secret_that_is_missing_or_wrong_leaves_the_certificate(

@@ -45,7 +45,10 @@ def test_a_shared_jupyterlab_has_nothing_to_choose() -> None:
     [
         (DOMAINS | NAME, ["`hub_user_domains` and `hub_servers_name`", "different choices"]),
         (DOMAINS | TRUST, ["`hub_user_domains` and `hub_people_trust_each_other`"]),
-        (DOMAINS | {"tls": "acme"}, ["`hub_user_domains`", "'acme'", "set `hub_servers_name`"]),
+        (
+            DOMAINS | {"tls": "acme"},
+            ["`hub_user_domains`", "set `tls_acme_dns`", "`hub_servers_name`"],
+        ),
         (NAME | {"hub_names": ["servers.example.org"]}, ["is one of `hub_names`"]),
         ({"hub_servers_name": "*.example.org"}, ["`hub_servers_name`", "not a host name"]),
         ({"hub_servers_name": "10.0.0.1"}, ["`hub_servers_name`", "not a host name"]),

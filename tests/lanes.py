@@ -36,6 +36,7 @@ GROUPS = (
     ("attacks",),
     ("converge/test_resilience.py", "converge/test_limits.py", "browser/test_browser.py",
      "converge/test_chp.py"),
+    ("attacks",),
     # both have a host that plays the internet, and this machine has room for one
     ("converge/test_isolation.py", "converge/test_firewall.py"),
     ("converge/test_edges.py",),

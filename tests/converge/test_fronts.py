@@ -185,7 +185,7 @@ def test_the_way_round_equals_a_fresh_deploy_and_keeps_kernels(
     service.forget()
     run = service.switch(())
     assert run.status == 0, run.end
-    assert list(differences(_settled(fresh), _settled(service.manifest()))) == []
+    assert list(differences(settled(fresh), settled(service.manifest()))) == []
     _check_kept(at_work, service.site)
 
 
@@ -226,13 +226,13 @@ def test_a_switch_equals_a_fresh_deploy_and_keeps_kernels(
             again = service.switch(COMBINATIONS[name])
             assert (again.status, again.changed) == (0, []), again.end
             _check_kept(kernel, service.site)
-            found = _settled(service.manifest())
+            found = settled(service.manifest())
             expected = known.setdefault(name, found)
-            leftovers = "\n".join(differences(_settled(expected), found))
+            leftovers = "\n".join(differences(settled(expected), found))
             assert not leftovers, f"{name}\n{leftovers}"
 
 
-def _settled(manifest: dict[str, Any]) -> dict[str, Any]:
+def settled(manifest: dict[str, Any]) -> dict[str, Any]:
     """Without the people who came in the meantime, the routes to their servers, and releases of the
     Hub that stay beside the current one (python_keep_releases): each proxy has one.
     """
@@ -254,8 +254,8 @@ def test_each_combination_from_a_bare_host(service: Fronts, name: str) -> None:
     service.sudo(FORGET_FORMER_IMAGES)
     switched = service.switch(COMBINATIONS[name])
     assert switched.status == 0, switched.end
-    before = _settled(service.manifest())
+    before = settled(service.manifest())
     service.lab.reset(NAME)
     fresh = service.switch(COMBINATIONS[name])
     assert fresh.status == 0, fresh.end
-    assert list(differences(_settled(service.manifest()), before)) == []
+    assert list(differences(settled(service.manifest()), before)) == []

@@ -38,7 +38,7 @@ class ApartSettings(Settings):
     hub_people_trust_each_other: bool = Field(
         False,
         description="The Hub and all servers at one name: whoever opens a link to somebody's "
-        "server hands them the own account, an admin the whole service. Each run warns of it.",
+        "server gives away their account by that, and an admin the whole service. Each run warns.",
     )
 
     @field_validator("hub_servers_name")

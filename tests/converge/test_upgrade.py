@@ -23,7 +23,7 @@ from tests.kit.support import PROJECT, command, down, finish, pyinfra
 pytestmark = [pytest.mark.slow, pytest.mark.every]
 
 #: The last one before the present issue
-BEFORE = "50839e5150efec915a1c350dce4b10b5fe04ee6a"
+BEFORE = "b2cf128ef1ab40c6429cffecb2fb3448d2f62887"
 #: Where the history is: a lane's copy of the tree has none
 HISTORY = Path(os.environ.get("HUBSTEAD_HISTORY", PROJECT))
 THREE = PROJECT / "inventories/prod.py"

@@ -86,8 +86,8 @@ def _warn(site: Site) -> None:
     if site[ApartSettings].hub_people_trust_each_other:
         logger.warning(
             f"{site.here.name}: `hub_people_trust_each_other`: the Hub and all servers are at one "
-            "name, so whoever opens a link to somebody's server hands them the own account, and an "
-            "admin the whole service. docs/apart.md has the other choices."
+            "name, so whoever opens a link to somebody's server gives away their account by that, "
+            "and an admin the whole service. docs/apart.md has the other choices."
         )
 
 

@@ -6,36 +6,26 @@ kernel computes. In Chromium, whose user trusts the service's authority.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
+from tests.attacks.eve import EACH, Apart, give, log_in, visit
 from tests.browser.chromium import PATIENCE, chromium, compute, open_notebook, trusting_home
 from tests.browser.chromium import context as profile
 from tests.converge.test_cut import differences
 from tests.converge.test_fronts import settled
-from tests.kit.certificates import issue
-from tests.kit.hub_client import Kernel, Site, patiently
-from tests.kit.service import INVENTORY, NAME, PASSWORD, Deployed, Service
+from tests.kit.hub_client import Kernel, patiently
+from tests.kit.service import INVENTORY, NAME, PASSWORD, Deployed
 from tests.kit.support import down, eventually
 
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
-#: What she writes into her home, by path
-HERS = {
-    ".jupyter/jupyter_server_config.py": (HERE / "eve_server_config.py").read_text(),
-    "gift.html": (HERE / "gift.html").read_text(),
-}
-SERVERS, BELOW = f"servers.{NAME}", "/jupyter/"
-EACH, ONE, NONE = f"*.{NAME}", SERVERS, None
+ONE, NONE = f"servers.{NAME}", None
 _NO_DOMAINS = "hub_user_domains=false"
-_ONE = (_NO_DOMAINS, f"hub_servers_name={SERVERS}")
+_ONE = (_NO_DOMAINS, f"hub_servers_name={ONE}")
 #: Choice and front: where the servers are, and the settings. The first is as the host is deployed.
 CASES: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "a name each": (EACH, ()),
@@ -50,41 +40,6 @@ FURTHER = ("a name each, chp", "a name each, behind nginx", "one for all")
 PARAMS = [
     pytest.param(case, marks=[pytest.mark.every] if case in FURTHER else []) for case in CASES
 ]
-
-
-class Apart(Service):
-    """The host, whose people's servers are at one name or another.
-
-    + certificate: the owner's, where it has one.
-    """
-
-    certificate: Path | None = None
-
-    def choose(self, servers: str | None, settings: tuple[str, ...]) -> None:
-        """Deploy a choice; a second run has nothing to do. Kernels run on."""
-        self.servers, self.settings = servers, settings
-        first = self.run()
-        assert first.status == 0, first.end
-        second = self.run()
-        assert (second.status, second.changed) == (0, []), second.end
-        for client in self._people.values():
-            client.move(self.site)
-
-    @property
-    def site(self) -> Site:
-        if not self.certificate:
-            return super().site
-        port = dict(each.split("=", 1) for each in self.settings)["edge_https_port"]
-        return replace(super().site, ca=self.certificate, port=int(port), base=BELOW)
-
-    def url(self, path: str) -> str:
-        return self.site.url(self.site.base + path)
-
-    def notes_of_tokens(self, username: str) -> list[str]:
-        person = self.person(username)
-        return [
-            token["note"] for token in person.api("GET", f"/users/{username}/tokens")["api_tokens"]
-        ]
 
 
 @pytest.fixture(scope="module")
@@ -126,47 +81,6 @@ def choice(request: pytest.FixtureRequest, service: Apart, at_work: Kernel) -> s
 def gift(choice: str | None, service: Apart) -> str:
     """The link."""
     return give(service)
-
-
-def give(service: Apart) -> str:
-    """Have eve's server show her page; its address."""
-    eve = service.person("eve")
-    with eve.kernel() as kernel:
-        kernel.run(
-            "from pathlib import Path\n"
-            f"for name, text in {HERS!r}.items():\n"
-            "    Path.home().joinpath(name).parent.mkdir(exist_ok=True)\n"
-            "    Path.home().joinpath(name).write_text(text)\n"
-        )
-    eve.stop_server()
-    service.person("eve")
-    return service.url("user/eve/gift")
-
-
-def log_in(page: Page, service: Apart, username: str) -> None:
-    page.goto(service.url("hub/login"))
-    page.get_by_label("Username").fill(username)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"**/user/{username}/lab**", timeout=PATIENCE)
-
-
-def visit(context: BrowserContext, service: Apart, username: str, gift: str) -> dict[str, Any]:
-    """What eve's page gets of somebody who is logged in, with an open server."""
-    # one of before a switch has the cookies of then
-    service.person(username).stop_server()
-    person = service.person(username)
-    body = {"type": "file", "format": "text", "content": "dear diary"}
-    person.server("PUT", "/contents/diary.txt", json=body)
-    page = context.new_page()
-    log_in(page, service, username)
-    assert page.goto(gift)
-    expect(page.get_by_text("A gift for you")).to_be_visible()
-    own = service.url(f"user/{username}/")
-    arguments = json.dumps([service.url("hub/"), own, username])
-    got: dict[str, Any] = page.evaluate(f"attack(...{arguments})")
-    print(got)
-    return got
 
 
 @pytest.fixture
@@ -305,26 +219,3 @@ def test_the_way_back_leaves_nothing_and_keeps_kernels(
     assert page.url.startswith(f"https://zoe.{NAME}/user/zoe/lab")
     open_notebook(page, f"https://zoe.{NAME}/user/zoe/lab")
     assert compute(page, "print(6*7)") == "42\n"
-
-
-def test_the_same_holds_below_a_path_on_another_port_with_the_owners_certificate(
-    service: Apart, tmp_path: Path
-) -> None:
-    service.sudo("docker ps -q --filter network=hubstead | xargs docker rm -f")
-    certificate, key = tmp_path / "chain.pem", tmp_path / "key.pem"
-    issue(certificate, key, [NAME, f"*.{NAME}"])
-    files = ("tls=files", f"tls_certificate={certificate}", f"tls_key={key}")
-    service.certificate = certificate
-    below = (f"hub_base_url={BELOW}", "edge_https_port=8443", "edge=nginx", *files)
-    service.choose(EACH, below)
-    service.forget()
-    gift = give(service)
-    assert gift == f"https://eve.{NAME}:8443{BELOW}user/eve/gift"
-    home = trusting_home(tmp_path / "home", certificate)
-    with chromium(home, **{NAME: service.address}) as browser:
-        got = visit(profile(browser), service, "bob", gift)
-        assert all(str(found).startswith("refused") for found in got.values())
-        page = profile(browser).new_page()
-        log_in(page, service, "bob")
-        open_notebook(page, service.url("user/bob/lab"))
-        assert compute(page, "print(6*7)") == "42\n"

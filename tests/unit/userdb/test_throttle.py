@@ -87,3 +87,18 @@ def test_memory_is_bounded() -> None:
         throttle.admit(f"{number}" + "x" * 1000, "10.0.0.1")
     assert len(throttle._failed) <= 100
     assert all(len(part) <= 64 for key in throttle._failed for part in key)
+
+
+def test_an_ipv6_host_is_its_64() -> None:
+    throttle = Throttle(failures=2)
+    assert throttle.admit("ada", "2001:db8:0:1::1") == 0
+    assert throttle.admit("ada", "2001:db8:0:1:ffff::2") == 0
+    assert throttle.admit("ada", "2001:db8:0:1:1:2:3:4") > 0
+    assert throttle.admit("ada", "2001:db8:0:2::1") == 0
+
+
+def test_an_ipv4_address_in_ipv6_is_itself() -> None:
+    throttle = Throttle(failures=1)
+    assert throttle.admit("ada", "::ffff:192.0.2.1") == 0
+    assert throttle.admit("ada", "::ffff:192.0.2.2") == 0
+    assert throttle.admit("ada", "192.0.2.1") > 0

@@ -1,8 +1,8 @@
 """A limit on guessing passwords, kept in memory, for any login page.
 
-Failures are counted for a name from an address, and for an address alone with a much higher limit:
-a class behind one NAT address makes many mistakes together, and no one can lock a user out from
-somewhere else.
+Failures are counted for a name from an address (of IPv6: from a /64), and for an address alone with
+a much higher limit: a class behind one NAT address makes many mistakes together, and no one can
+lock a user out from somewhere else.
 """
 
 import math
@@ -10,8 +10,25 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
 
 _Key = tuple[str, ...]
+
+
+def source(address: str) -> str:
+    """Whose attempts count together: of an IPv6 address its /64, of which a host has all addresses.
+
+    (RFC 4291, 2.5.4: 64 bits name the interface; RFC 8981: a host changes them as it likes.)
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
+    return str(parsed)
 
 
 class Throttle:
@@ -81,7 +98,8 @@ class Throttle:
 
     def _keys(self, name: str, address: str) -> tuple[_Key, _Key]:
         # Cut: a name may be megabytes of nonsense, and would be kept.
-        return (name[:64], address), (address,)
+        whose = source(address)
+        return (name[:64], whose), (whose,)
 
     def _counter(self, key: _Key, now: float) -> tuple[deque[float], int]:
         times = self._failed.setdefault(key, deque())

@@ -13,12 +13,13 @@ from jupyterhub.auth import Authenticator
 from tornado import web
 from traitlets import Integer, Unicode, default
 
+from hubstead_hub.turns import FullError, Turns
 from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.names import normalised
 from hubstead_userdb.passwords import DEFAULT_COST, DEFAULT_MIN_LENGTH, Passwords
 from hubstead_userdb.reader import UsersReader
 from hubstead_userdb.table import User
-from hubstead_userdb.throttle import Throttle
+from hubstead_userdb.throttle import Throttle, source
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -75,6 +76,10 @@ class UsersTableAuthenticator(Authenticator):
 
     password_queue = _number(
         500, "Passwords that may wait for a check; beyond it the answer is 503.", min=1
+    )
+
+    password_queue_of_one = _number(
+        100, "Of these, passwords from one address (of IPv6: a /64), which waits for itself.", min=1
     )
 
     bcrypt_cost = _number(DEFAULT_COST, "bcrypt cost of new hashes.", min=4, max=15)
@@ -141,7 +146,9 @@ class UsersTableAuthenticator(Authenticator):
     def _password_executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.password_threads, "bcrypt")
 
-    _waiting = 0
+    @cached_property
+    def _turns(self) -> Turns:
+        return Turns(self.password_threads, self.password_queue, self.password_queue_of_one)
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
         """The login form and the page to change one's password."""
@@ -182,7 +189,7 @@ class UsersTableAuthenticator(Authenticator):
                 wait,
             )
         try:
-            user = await self._check(name, password)
+            user = await self._check(name, password, source(address))
         except web.HTTPError:
             # Nobody guessed: the database was down, or too many were waiting.
             self.throttle.aborted(name, address)
@@ -201,16 +208,18 @@ class UsersTableAuthenticator(Authenticator):
                 return str(peer)
         return str(request.remote_ip)
 
-    async def _check(self, name: str, password: str) -> User | None:
+    async def _check(self, name: str, password: str, whose: str) -> User | None:
         if not self.passwords.usable(password):
             return None
         user = await self._with_database(self._reader.find, name)
         known = user.password_hash if user is not None and user.enabled else None
-        return user if await self._with_bcrypt(self.passwords.matches, password, known) else None
+        fits = await self._with_bcrypt(whose, self.passwords.matches, password, known)
+        return user if fits else None
 
     async def change_password(self, user: User, new_password: str) -> bool:
         """Set a new password; False if the user's row has changed since it was read."""
-        new_hash = await self._with_bcrypt(self.passwords.hash, new_password)
+        # who knows the old password is a source of their own
+        new_hash = await self._with_bcrypt(user.username, self.passwords.hash, new_password)
         return await self._with_database(
             self._reader.change_password, user.username, user.password_hash, new_hash
         )
@@ -251,19 +260,18 @@ class UsersTableAuthenticator(Authenticator):
 
     async def _with_bcrypt(
         self,
+        whose: str,
         work: Callable[Arguments, Result],
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Result:
-        if self._waiting >= self.password_queue:
+        try:
+            async with self._turns.turn(whose):
+                return await self._in_thread(self._password_executor, work, *args, **kwargs)
+        except FullError as error:
             raise TryLater(
                 503, "Too many people are logging in right now. Please try again in a minute.", 30
-            )
-        self._waiting += 1
-        try:
-            return await self._in_thread(self._password_executor, work, *args, **kwargs)
-        finally:
-            self._waiting -= 1
+            ) from error
 
     async def _in_thread(
         self,

@@ -1,0 +1,69 @@
+"""Somebody guesses many passwords at once: they wait for themselves, and others log in."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from tests.kit.service import NAME, PASSWORD, Service
+
+pytestmark = pytest.mark.slow
+
+#: Logs in with wrong passwords: URL, names, how many at once. Prints the statuses of the answers.
+GUESS = r"""
+import json, re, ssl, sys, urllib.error, urllib.parse, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+url, names, at_once = json.load(sys.stdin)
+trusting = ssl.create_default_context(cafile="/etc/hubstead/tls/ca.pem")
+class Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments):
+        return None
+direct = urllib.request.build_opener(
+    urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusting), Stay)
+def guess(name):
+    try:
+        form = direct.open(url, timeout=100)
+        xsrf = re.search("_xsrf=([^;]+)", form.headers["Set-Cookie"])[1]
+        fields = {"username": name, "password": "wrong guess", "_xsrf": xsrf}
+        data = urllib.parse.urlencode(fields).encode()
+        post = urllib.request.Request(url, data, {"Cookie": "_xsrf=" + xsrf})
+        return direct.open(post, timeout=100).status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+with ThreadPoolExecutor(at_once) as threads:
+    print(json.dumps(list(threads.map(guess, names))))
+"""
+
+
+def guesses(service: Service, url: str, names: list[str], at_once: int) -> list[int]:
+    """The answers that an account of the host without rights gets."""
+    asked = json.dumps([url, names, at_once])
+    source = service.sudo("mktemp /tmp/guess.XXXX").strip()
+    service.sudo(f"cat >{source}; chmod 644 {source}", input=GUESS)
+    try:
+        return list(json.loads(service.stranger(f"python3 {source}", input=asked)))
+    finally:
+        service.sudo(f"rm {source}")
+
+
+def test_many_guesses_from_one_address_delay_nobody_else(service: Service) -> None:
+    bob = service.visitor("bob")
+    names = [f"pupil{number}" for number in range(300)]
+    flood = threading.Thread(
+        target=guesses, args=(service, f"https://{NAME}/hub/login", names, 150)
+    )
+    flood.start()
+    try:
+        # its forms are fetched, its passwords wait
+        time.sleep(15)
+        assert flood.is_alive()
+        begun = time.monotonic()
+        bob.log_in(PASSWORD)
+        assert time.monotonic() - begun < 10
+    finally:
+        flood.join()

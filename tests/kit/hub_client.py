@@ -309,7 +309,7 @@ def _execute_request(message: str, code: str) -> dict[str, Any]:
     }
 
 
-def patiently(call: Callable[[], Answer], seconds: float = 60) -> Answer:
+def patiently(call: Callable[[], Answer], seconds: float = 180) -> Answer:
     """Call until the service answers well; raise its last error when it does not in time."""
     deadline = time.monotonic() + seconds
     while True:

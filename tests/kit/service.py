@@ -214,7 +214,7 @@ class Service:
         return self.sudo(f"docker inspect --format '{path}' {container(username)}").strip()
 
     def check_works(self) -> None:
-        """A person logs in and runs a cell, at the latest in a minute."""
+        """A person logs in and runs a cell, at the latest in three minutes."""
         patiently(self._compute)
 
     def _compute(self) -> None:

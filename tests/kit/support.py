@@ -110,7 +110,7 @@ def down(lab: Lab, inventory: Path) -> None:
         (PROJECT / f".secrets/{name}.json").unlink(missing_ok=True)
 
 
-def eventually(what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+def eventually(what: str, condition: Callable[[], bool], seconds: float = 180) -> None:
     """Wait until `condition` holds; fail, naming `what` was awaited, when it never does."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -99,7 +99,10 @@ def collect(replaced: Path, image: str) -> None:
             named = inspected(number, "{{len .RepoTags}}")
         if named == "0" or number == inspected(image, "{{.Id}}"):
             left.append(number)
-    replaced.write_text("".join(f"{number}\n" for number in dict.fromkeys(left)))
+    if left:
+        replaced.write_text("".join(f"{number}\n" for number in dict.fromkeys(left)))
+    else:
+        replaced.unlink(missing_ok=True)
 
 
 def refuse_full_disk(image: str) -> None:

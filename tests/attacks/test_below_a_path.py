@@ -15,7 +15,7 @@ from tests.kit.hub_client import Site
 from tests.kit.service import INVENTORY, NAME, Deployed
 from tests.kit.support import down
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every]
 
 BASE, PORT = "/jupyter/", 8443
 

@@ -36,9 +36,10 @@ def outcome(service: Service, method: str, path: str, *headers: str, piece: byte
 
     Fronts drop some of a body before they pass on an answer that came early (Traefik: 256 KiB).
     """
-    head = "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {NAME}", *headers, "", ""])
+    name = service.site.name_for(path)
+    head = "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {name}", *headers, "", ""])
     with socket.create_connection((service.address, 443), timeout=PATIENCE) as plain:
-        front = service.site.tls().wrap_socket(plain, server_hostname=NAME)
+        front = service.site.tls().wrap_socket(plain, server_hostname=name)
         try:
             front.sendall(head.encode())
             for _ in range(MOST // len(piece)):
@@ -94,10 +95,10 @@ def test_many_strangers_at_once_end_nobodys_kernel(service: Service) -> None:
     alice = service.person("alice")
     hub = service.sudo("systemctl show -P MainPID jupyterhub")
     flood = r"""
-for path in user/alice/api/contents/x hub/login; do
+for path in alice.localhost/user/alice/api/contents/x localhost/hub/login; do
     for number in 1 2 3 4 5 6 7 8; do
-        head -c 300M /dev/zero | timeout 120 curl -sk -o /dev/null -T - -X PUT \
-            -H 'Content-Length: 314572800' -H 'Transfer-Encoding:' https://localhost/$path &
+        head -c 300M /dev/zero | timeout 120 curl -sk --connect-to ::127.0.0.1: -o /dev/null \
+            -T - -H 'Content-Length: 314572800' -H 'Transfer-Encoding:' https://$path &
     done
     wait
 done

@@ -135,7 +135,7 @@ def test_every_name_has_the_certificate_and_a_second_run_changes_nothing(
     second = front.deploy()
     assert (second.status, second.changed) == (0, []), second.end
     assert front.serial() == serial
-    assert front.sudo(f"systemctl start {CHECK}; cat /var/lib/prometheus/node-exporter/*.prom")
+    assert front.sudo(f"systemctl restart {CHECK}; cat /var/lib/prometheus/node-exporter/*.prom")
 
 
 def test_http_leads_to_https(front: Front) -> None:

@@ -75,11 +75,11 @@ class UsersTableAuthenticator(Authenticator):
         return os.cpu_count() or 1
 
     password_queue = _number(
-        500, "Passwords that may wait for a check; beyond it the answer is 503.", min=1
+        2000, "Passwords that may wait for a check; beyond it the answer is 503.", min=1
     )
 
     password_queue_of_one = _number(
-        100, "Of these, passwords from one address (of IPv6: a /64), which waits for itself.", min=1
+        500, "Of these, passwords from one address (of IPv6: a /64), which waits for itself.", min=1
     )
 
     bcrypt_cost = _number(DEFAULT_COST, "bcrypt cost of new hashes.", min=4, max=15)

@@ -83,7 +83,7 @@ class LoginService(running.Running[Visitor]):
     """A running login with a users table."""
 
     lets_in = 303
-    #: From where the test's people come; another for each, as wrong passwords of one add up.
+    #: From where the test's people come; another /64 for each, as wrong passwords of one add up.
     address = "198.51.100.1"
 
     def __init__(self, hub_users: HubUsers, directory: Path, **environment: str) -> None:
@@ -151,5 +151,5 @@ def service(login_service: LoginService) -> Iterator[LoginService]:
     with login_service.hub_users.owner() as owner:
         owner.execute("TRUNCATE users CASCADE")
     login_service.token_file.write_text(f"{TOKEN}\n")
-    login_service.address = f"2001:db8::{next(_addresses)}"
+    login_service.address = f"2001:db8:0:{next(_addresses):x}::1"
     yield login_service

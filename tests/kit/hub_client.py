@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import unquote
 
 import httpx
 import websocket
+from jupyterhub.utils import subdomain_hook_idna
 from websocket import ABNF, WebSocketException
 
 from tests.kit import forms
@@ -75,7 +77,11 @@ class Site:
         below = path.removeprefix(f"{self.base}user/")
         if below == path or not self.servers:
             return self.name
-        return self.servers.replace("*", below.partition("/")[0])
+        if not self.servers.startswith("*."):
+            return self.servers
+        # what is no label of a name becomes one with a hash, which only JupyterHub's rule knows
+        username = unquote(below.partition("/")[0])
+        return str(subdomain_hook_idna(username, self.servers.removeprefix("*."), "user"))
 
     def url(self, path: str) -> str:
         return f"https://{self._with_port(self.name_for(path))}{path}"

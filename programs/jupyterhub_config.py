@@ -110,6 +110,12 @@ def lead_back_to_where_servers_are() -> None:
     apart.lead_back_to_where_servers_are()
 
 
+def end_sessions_of_who_left() -> None:
+    from hubstead_hub import sessions
+
+    sessions.end_sessions_of_who_left()
+
+
 def say_so_while_docker_is_away() -> None:
     """Who starts a server reads what is missing, and not that some connection was aborted."""
     from docker.errors import APIError, DockerException
@@ -145,6 +151,7 @@ CODE: tuple[Callable[[], None], ...] = (
     let_traefik_read_the_routes,
     keep_the_hub_at_its_name,
     lead_back_to_where_servers_are,
+    end_sessions_of_who_left,
     say_so_while_docker_is_away,
 )
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from jupyterhub.proxy import Proxy
 from jupyterhub.spawner import Spawner
 
+from hubstead_hub import sessions
 from hubstead_hub.authenticator import UsersTableAuthenticator
 
 
@@ -52,3 +53,5 @@ c.UsersTableAuthenticator.bcrypt_cost = 4
 c.UsersTableAuthenticator.servers_network = "127.0.0.0/29"
 c.UsersTableAuthenticator.auth_refresh_age = 1
 c.UsersTableAuthenticator.blocked_users = {"blocked"}
+sessions.INTERVAL = 1
+sessions.end_sessions_of_who_left()

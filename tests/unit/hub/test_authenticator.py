@@ -103,7 +103,7 @@ def test_disabled_while_logged_in(hub: Any) -> None:
     answer = browser.get("/hub/home")
     assert answer.headers["Location"].startswith("/hub/login")
     hub.hub_users.ok("enable", "barbara")
-    hub.eventually(browser.is_logged_in)
+    assert browser.login("barbara").status_code == 302 and not token_works()
     hub.hub_users.ok("remove", "barbara", "--yes")
     hub.eventually(lambda: not browser.is_logged_in())
 

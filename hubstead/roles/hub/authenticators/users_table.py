@@ -21,7 +21,8 @@ def _configuration(site: Site) -> hub.Configuration:
                 # counts nothing
                 "servers_network": str(parts.spawner(site).network(site).subnet),
             },
-        }
+        },
+        code=("end_sessions_of_who_left",),
     )
 
 

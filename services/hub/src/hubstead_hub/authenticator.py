@@ -13,6 +13,7 @@ from jupyterhub.auth import Authenticator
 from tornado import web
 from traitlets import Integer, Unicode, default
 
+from hubstead_hub.sessions import Marks
 from hubstead_hub.turns import FullError, Turns
 from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.names import normalised
@@ -98,6 +99,10 @@ class UsersTableAuthenticator(Authenticator):
         500, "Failed attempts from one address, over all names, before it has to wait.", min=1
     )
 
+    marks_file = Unicode(
+        "accounts.json", help="File in which the Hub keeps the state of each account it last saw."
+    ).tag(config=True)
+
     servers_network = Unicode(
         help="Network of the users' servers, such as 172.30.0.0/16; its first address is this "
         "host. A login from any other is known by that address, whatever X-Forwarded-For or "
@@ -135,6 +140,11 @@ class UsersTableAuthenticator(Authenticator):
         )
 
     @cached_property
+    def marks(self) -> Marks:
+        """The state of each account as the Hub last saw it."""
+        return Marks(Path(self.marks_file))
+
+    @cached_property
     def _reader(self) -> UsersReader:
         return UsersReader(Path(self.dsn_file), self.database_timeout, "jupyterhub")
 
@@ -153,9 +163,17 @@ class UsersTableAuthenticator(Authenticator):
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
         """The login form and the page to change one's password."""
         # Here, as the handlers need this module.
-        from hubstead_hub.handlers import ChangePasswordHandler, TableLoginHandler
+        from hubstead_hub.handlers import (
+            ChangePasswordHandler,
+            EverywhereLogoutHandler,
+            TableLoginHandler,
+        )
 
-        return [("/login", TableLoginHandler), ("/change-password", ChangePasswordHandler)]
+        return [
+            ("/login", TableLoginHandler),
+            ("/logout", EverywhereLogoutHandler),
+            ("/change-password", ChangePasswordHandler),
+        ]
 
     def normalize_username(self, username: str) -> str:
         """Lower-case, as all names in the table are; ``username_map`` does not apply."""
@@ -220,9 +238,24 @@ class UsersTableAuthenticator(Authenticator):
         """Set a new password; False if the user's row has changed since it was read."""
         # who knows the old password is a source of their own
         new_hash = await self._with_bcrypt(user.username, self.passwords.hash, new_password)
-        return await self._with_database(
-            self._reader.change_password, user.username, user.password_hash, new_hash
-        )
+        async with self.marks.lock:
+            changed = await self._with_database(
+                self._reader.change_password, user.username, user.password_hash, new_hash
+            )
+            if changed:
+                self.marks.set({user.username: None})
+        return changed
+
+    async def standing(self) -> dict[str, str]:
+        """The mark of each account (hubstead_hub.sessions.Marks).
+
+        None at all while the table cannot be read.
+        """
+        try:
+            return await self._in_thread(self._database_executor, self._reader.marks)
+        except UnavailableError as error:
+            self.log.warning("Keeping all sessions: %s", error)
+            return {}
 
     async def refresh_user(self, user: Any, handler: Any = None) -> bool | dict[str, Any]:
         """False ends the session: of who is gone, disabled, or was given a new first password.

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from jupyterhub import orm
 from jupyterhub.handlers.base import BaseHandler
-from jupyterhub.handlers.login import LoginHandler
-from jupyterhub.utils import new_token, url_path_join
+from jupyterhub.handlers.login import LoginHandler, LogoutHandler
+from jupyterhub.utils import url_path_join
 from tornado import web
 from tornado.httputil import url_concat
 
 from hubstead_hub.authenticator import PasswordChangeRequired
+from hubstead_hub.sessions import end_browsers
 from hubstead_userdb.names import is_username
 
 
@@ -36,6 +36,14 @@ class TableLoginHandler(_AnyBytes, LoginHandler):
             if self.get_argument("next", ""):
                 query["next"] = self.get_argument("next")
             self.redirect(url_concat(url, query))
+
+
+class EverywhereLogoutHandler(LogoutHandler):
+    """Logs out of all browsers: a copy of the cookie cannot be told from the cookie."""
+
+    def _backend_logout_cleanup(self, name: str) -> None:
+        end_browsers(self.db, self.current_user)
+        super()._backend_logout_cleanup(name)
 
 
 class ChangePasswordHandler(_AnyBytes, BaseHandler):
@@ -71,7 +79,7 @@ class ChangePasswordHandler(_AnyBytes, BaseHandler):
             return
         self.log.info("User %s changed the password", user.username)
         was_logged_in = self.current_user is not None
-        self._end_sessions(user.username)
+        self._end_other_sessions(user.username)
         hub_user = await self.login_user({"username": user.username, "password": new_password})
         if hub_user is None:
             # Right password, but the Hub's own rules (blocked_users) keep the user out.
@@ -128,19 +136,10 @@ class ChangePasswordHandler(_AnyBytes, BaseHandler):
             "action": self.request.path,
         }
 
-    def _end_sessions(self, username: str) -> None:
+    def _end_other_sessions(self, username: str) -> None:
         """Log the user out of all other browsers; tokens that the user made go on."""
         user = self.find_user(username)
-        if user is None:
-            return
-        # Every login cookie of the user holds this. This browser gets the new one by logging in.
-        user.orm_user.cookie_id = new_token()
-        # The sessions with running servers. This browser's own go on, or its open notebooks
-        # could not be saved.
-        session = self.get_session_cookie() if self.current_user else None
-        for token in self.db.query(orm.APIToken).filter(
-            orm.APIToken.user_id == user.id, orm.APIToken.session_id.is_not(None)
-        ):
-            if token.session_id != session:
-                self.db.delete(token)
-        self.db.commit()
+        if user is not None:
+            # This browser gets a new login cookie by logging in. Its sessions with running servers
+            # go on, or its open notebooks could not be saved.
+            end_browsers(self.db, user, self.get_session_cookie() if self.current_user else None)

@@ -1,0 +1,150 @@
+"""Sessions end when they have to, also those of who asks for nothing.
+
+JupyterHub looks at an account when one of its sessions asks for something
+(Authenticator.refresh_user). A running server and what is open in it ask for nothing, the tokens of
+a user who was removed are those of the next one of that name, and a copied login cookie is as good
+after a logout as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyterhub import app as jupyterhub_app
+from jupyterhub import orm, utils
+from tornado.ioloop import PeriodicCallback
+
+#: Not typed, and to be changed here
+_JupyterHub: Any = jupyterhub_app.JupyterHub
+_new_token: Any = utils.new_token
+
+#: Seconds from one look to the next; a server has 30 to end in, and a minute is what is promised
+INTERVAL = 15
+
+
+def _is_shut(mark: str) -> bool:
+    """Whether the account may have no session at present."""
+    return mark.endswith("-")
+
+
+class Marks:
+    """The state of each account as the Hub last saw it, kept in a file between its runs.
+
+    A mark is the account's number, a dash, and what stands for its password, or nothing where it
+    may have no session. Where that is another, the sessions of before are over. Who has no mark yet
+    begins with the one that is seen first.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._marks: dict[str, str] = {}
+        #: Held by whoever changes an account, or compares it, together with its mark
+        self.lock = asyncio.Lock()
+        if file.exists():
+            self._marks = json.loads(file.read_text())
+
+    def get(self, name: str) -> str | None:
+        return self._marks.get(name)
+
+    def set(self, marks: Mapping[str, str | None]) -> None:
+        """Keep these; None: forget."""
+        now = {**self._marks, **marks}
+        kept = {name: mark for name, mark in now.items() if mark is not None}
+        if kept == self._marks:
+            return
+        self._marks = kept
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps(kept))
+        new.replace(self._file)
+
+
+class Ends:
+    """Ends what is over; `authenticator` has `standing` and `marks`, as UsersTableAuthenticator."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._authenticator = app.authenticator
+
+    async def look(self) -> None:
+        """Compare every user of the Hub with the accounts, and end what is over."""
+        try:
+            over = await self._over()
+            await asyncio.gather(*(self._end(name, mark) for name, mark in over.items()))
+        except Exception:
+            self._app.log.exception("Not all sessions were looked at; again in %s s", INTERVAL)
+
+    async def _over(self) -> dict[str, str | None]:
+        """Whose sessions are over, and the accounts' marks; None: there is no such account."""
+        marks = self._authenticator.marks
+        async with marks.lock:
+            standing = await self._authenticator.standing()
+            if not standing:
+                # not to be told from a table that was lost, and nobody could log in anyway
+                return {}
+            now = {name: standing.get(name) for (name,) in self._app.db.query(orm.User.name)}
+            over: dict[str, str | None] = {}
+            for name, mark in now.items():
+                before = marks.get(name)
+                if mark and before and mark.split("-")[0] != before.split("-")[0]:
+                    over[name] = None
+                elif mark is None or _is_shut(mark) or before not in (None, mark):
+                    over[name] = mark
+            marks.set({name: mark for name, mark in now.items() if name not in over})
+            return over
+
+    async def _end(self, name: str, mark: str | None) -> None:
+        """End cookies, tokens and servers; what cannot be ended now is at the next look."""
+        db, marks = self._app.db, self._authenticator.marks
+        user = self._app.users.get(name)
+        if user is None:
+            return
+        tokens = db.query(orm.APIToken).filter_by(user_id=user.id).all()
+        running = [spawner for spawner in user.spawners.values() if spawner.active]
+        if tokens or running or mark is None or mark != marks.get(name):
+            self._app.log.warning("Ending all sessions of %s", name)
+            user.orm_user.cookie_id = _new_token()
+            for token in tokens:
+                db.delete(token)
+            db.commit()
+        if any(spawner.pending for spawner in running):
+            return
+        for spawner in running:
+            await self._app.proxy.delete_user(user, spawner.name)
+            await user.stop(spawner.name)
+        if mark is None:
+            # with what the next one of that name should not get: groups, shares
+            await user.delete_spawners()
+            self._app.users.delete(user)
+        marks.set({name: mark})
+
+
+def end_sessions_of_who_left() -> None:
+    """Look at all accounts every INTERVAL seconds, from when the Hub has started."""
+    start = _JupyterHub.start
+
+    async def started(app: Any) -> None:
+        await start(app)
+        # an owner's lines may have chosen another
+        if hasattr(app.authenticator, "standing"):
+            PeriodicCallback(Ends(app).look, INTERVAL * 1000).start()
+
+    _JupyterHub.start = started
+
+
+def end_browsers(db: Any, user: Any, besides: str | None = None) -> None:
+    """End the sessions of a user's browsers, with the Hub and with servers.
+
+    Tokens that the user made go on; so does the browser session `besides`, with servers.
+    """
+    # each login cookie of the user holds this
+    user.orm_user.cookie_id = _new_token()
+    for token in db.query(orm.APIToken).filter(
+        orm.APIToken.user_id == user.id, orm.APIToken.session_id.is_not(None)
+    ):
+        if token.session_id != besides:
+            db.delete(token)
+    db.commit()

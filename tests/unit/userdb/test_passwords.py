@@ -69,22 +69,28 @@ def test_refused_passwords(rules: Passwords, password: str, problem: str) -> Non
     assert rules.problem(password, "ada.lovelace") == problem
 
 
-def test_an_unknown_user_costs_as_much_as_a_known_one(
+def test_a_check_takes_as_long_whoever_is_asked_for(
     rules: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = rules.hash("correct horse")
-    rules.matches("warm up", None)
-    costs: list[bytes] = []
+    """Of rounds, which double with each step of the cost: a time would not be a test."""
+    rounds: list[int] = []
     real = bcrypt.checkpw
 
     def counting(password: bytes, hashed: bytes) -> bool:
-        costs.append(hashed[:7])
+        rounds.append(2 ** int(hashed[4:6]))
         return real(password, hashed)
 
     monkeypatch.setattr(bcrypt, "checkpw", counting)
-    assert not rules.matches("wrong horse", made)
-    assert not rules.matches("wrong horse", None)
-    assert costs == [b"$2b$04$", b"$2b$04$"]
+    imported = {cost: Passwords(cost).hash("correct horse") for cost in (4, 5, 7)}
+    for highest, wanted in ((0, 2**4), (4, 2**4), (7, 2**7)):
+        for password_hash in (None, *imported.values()):
+            if password_hash and passwords.cost_of(password_hash) > max(highest, 4):
+                continue
+            for password in ("correct horse", "wrong horse"):
+                rounds.clear()
+                fits = rules.matches(password, password_hash, highest)
+                assert fits == (password_hash is not None and password == "correct horse")
+                assert sum(rounds) == wanted
 
 
 @pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])

@@ -229,9 +229,9 @@ class UsersTableAuthenticator(Authenticator):
     async def _check(self, name: str, password: str, whose: str) -> User | None:
         if not self.passwords.usable(password):
             return None
-        user = await self._with_database(self._reader.find, name)
+        user, cost = await self._with_database(self._reader.find_for_login, name)
         known = user.password_hash if user is not None and user.enabled else None
-        fits = await self._with_bcrypt(whose, self.passwords.matches, password, known)
+        fits = await self._with_bcrypt(whose, self.passwords.matches, password, known, cost)
         return user if fits else None
 
     async def change_password(self, user: User, new_password: str) -> bool:

@@ -84,9 +84,10 @@ class Verifier:
     def _check(self, name: str, password: str) -> User | None:
         if not self.passwords.usable(password):
             return None
-        user = self._database.find(name)
+        user, cost = self._database.find_for_login(name)
         known = user.password_hash if user is not None and user.enabled else None
-        return user if self._with_bcrypt(lambda: self.passwords.matches(password, known)) else None
+        fits = self._with_bcrypt(lambda: self.passwords.matches(password, known, cost))
+        return user if fits else None
 
     def _with_bcrypt(self, work: Callable[[], Result]) -> Result:
         if not self._places.acquire(blocking=False):

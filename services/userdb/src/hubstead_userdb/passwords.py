@@ -3,7 +3,6 @@
 import re
 import secrets
 import unicodedata
-from functools import cached_property
 
 import bcrypt
 
@@ -28,6 +27,11 @@ _GROUP_LENGTH = 6
 def is_hash(text: str) -> bool:
     """Whether the text is a bcrypt hash that the table would take."""
     return _hash.match(text) is not None
+
+
+def cost_of(password_hash: str) -> int:
+    """A bcrypt hash's cost: each step doubles the time of a check."""
+    return int(password_hash[4:6])
 
 
 def generate() -> str:
@@ -90,17 +94,26 @@ class Passwords:
             raise ValueError("not a password that bcrypt can hash whole")
         return bcrypt.hashpw(encoded, bcrypt.gensalt(self.cost)).decode()
 
-    def matches(self, password: str, password_hash: str | None) -> bool:
+    def matches(self, password: str, password_hash: str | None, cost: int = 0) -> bool:
         """Whether the password fits the hash; with None, False after the time of a real check.
 
-        The time is spent so that an answer does not tell whether the user exists.
+        So the time does not tell whether the user exists, nor whose hash was imported.
+
+        :param cost: the highest of all users' hashes. Whatever this hash is, a check takes the time
+            of one of that cost, or of that of new ones where it is higher.
         """
         encoded = _encode(password)
         if encoded is None:
             return False
-        fits = bcrypt.checkpw(encoded, (password_hash or self._decoy).encode())
+        highest = max(cost, self.cost)
+        checked = password_hash or self._decoy(highest)
+        fits = bcrypt.checkpw(encoded, checked.encode())
+        # 2**cost rounds are done; with these, 2**highest: 2**c + 2**c + 2**(c + 1) + ... + 2**(h-1)
+        for missing in range(cost_of(checked), highest):
+            bcrypt.checkpw(encoded, self._decoy(missing).encode())
         return fits and password_hash is not None
 
-    @cached_property
-    def _decoy(self) -> str:
-        return self.hash(secrets.token_hex(16))
+    def _decoy(self, cost: int) -> str:
+        """A hash of that cost that no password is known for."""
+        # its time is spent at the check; bcrypt's salt has 22 characters, what it makes 31
+        return f"$2b${cost:02}${'.' * 22}{secrets.token_hex(16)[:31]}"

@@ -54,6 +54,18 @@ class UsersReader:
             return None
         return self._run(lambda connection: table.find(connection, username))
 
+    def find_for_login(self, username: str) -> tuple[table.User | None, int]:
+        """The user, or None, and the highest bcrypt cost of all users' hashes.
+
+        :raises UnavailableError: if the table cannot be read.
+        """
+
+        def find(connection: psycopg.Connection) -> tuple[table.User | None, int]:
+            user = table.find(connection, username) if is_username(username) else None
+            return user, table.highest_cost(connection)
+
+        return self._run(find)
+
     def marks(self) -> dict[str, str]:
         """For each user the row's number, a dash, and digits that are others once the password is.
 

@@ -50,6 +50,14 @@ def find(connection: psycopg.Connection, username: str) -> User | None:
         ).fetchone()
 
 
+def highest_cost(connection: psycopg.Connection) -> int:
+    """The highest bcrypt cost of all hashes; 0 where there is none."""
+    row = connection.execute(
+        "SELECT coalesce(max(substr(password_hash, 5, 2)::integer), 0) FROM public.users"
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def get(connection: psycopg.Connection, username: str) -> User:
     """The user.
 

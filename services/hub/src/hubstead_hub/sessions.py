@@ -16,7 +16,10 @@ from typing import Any
 
 from jupyterhub import app as jupyterhub_app
 from jupyterhub import orm, utils
+from sqlalchemy.exc import SQLAlchemyError
 from tornado.ioloop import PeriodicCallback
+
+from hubstead_userdb.errors import one_line
 
 #: Not typed, and to be changed here
 _JupyterHub: Any = jupyterhub_app.JupyterHub
@@ -74,6 +77,9 @@ class Ends:
         try:
             over = await self._over()
             await asyncio.gather(*(self._end(name, mark) for name, mark in over.items()))
+        except SQLAlchemyError as error:
+            self._app.db.rollback()
+            self._app.log.warning("Keeping all sessions: %s", one_line(error))
         except Exception:
             self._app.log.exception("Not all sessions were looked at; again in %s s", INTERVAL)
 

@@ -61,6 +61,19 @@ def bound_bodies() -> None:
     server_class.initialize = bounded
 
 
+def tell_strangers_no_version() -> None:
+    """JupyterHub 6.1.1 tells it to whoever asks for /hub/api."""
+    from jupyterhub import __version__
+    from jupyterhub.apihandlers import hub
+
+    root: Any = hub.RootAPIHandler
+
+    async def get(handler: Any) -> None:
+        handler.write({"version": __version__} if handler.current_user else {})
+
+    root.get = get
+
+
 def refuse_at_once_while_the_database_is_away() -> None:
     """The Hub does nothing else while it tries to connect to a database on another host: after a
     failure it refuses at once for some seconds, or everyone would wait for everyone before.
@@ -116,6 +129,26 @@ def end_sessions_of_who_left() -> None:
     sessions.end_sessions_of_who_left()
 
 
+def forget_images_that_are_refused() -> None:
+    """JupyterHub keeps the options of a start for the next one, before it knows what they are: who
+    once asked for an image that they may not have could not start a server any more.
+    """
+    from dockerspawner import DockerSpawner
+    from tornado.web import HTTPError
+
+    check = DockerSpawner.check_allowed
+
+    async def check_allowed(self: Any, image: str) -> Any:
+        try:
+            return await check(self, image)
+        except HTTPError:
+            self.orm_spawner.user_options = {}
+            self.db.commit()
+            raise
+
+    DockerSpawner.check_allowed = check_allowed
+
+
 def say_so_while_docker_is_away() -> None:
     """Who starts a server reads what is missing, and not that some connection was aborted."""
     from docker.errors import APIError, DockerException
@@ -147,11 +180,13 @@ def say_so_while_docker_is_away() -> None:
 
 CODE: tuple[Callable[[], None], ...] = (
     bound_bodies,
+    tell_strangers_no_version,
     refuse_at_once_while_the_database_is_away,
     let_traefik_read_the_routes,
     keep_the_hub_at_its_name,
     lead_back_to_where_servers_are,
     end_sessions_of_who_left,
+    forget_images_that_are_refused,
     say_so_while_docker_is_away,
 )
 

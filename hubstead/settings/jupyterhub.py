@@ -52,6 +52,12 @@ class HubSettings(Settings):
     hub_max_age: int = Field(
         0, ge=0, description="Seconds after which any server is stopped, idle or not; 0: never."
     )
+    hub_token_days: int = Field(
+        365,
+        ge=0,
+        description="Days after which an API token that somebody makes has ended; 0: they may make "
+        "some that never end.",
+    )
     hub_api_port: int = Field(
         8081, ge=1024, le=65535, description="Port of the Hub on the users' network."
     )

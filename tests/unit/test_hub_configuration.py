@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from tornado import web
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -47,15 +49,24 @@ class APIError(DockerException):
 class DockerSpawner:
     """What of the spawner asks Docker."""
 
+    def __init__(self) -> None:
+        self.orm_spawner = SimpleNamespace(user_options={"image": "x"})
+        self.db = SimpleNamespace(commit=lambda: None)
+
     def _docker(self, error: Exception) -> None:
         raise error
+
+    async def check_allowed(self, image: str) -> str:
+        if image != "allowed":
+            raise web.HTTPError(400, "Specifying image to launch is not allowed")
+        return image
 
 
 @pytest.fixture(autouse=True)
 def dockerspawner(monkeypatch: pytest.MonkeyPatch) -> type[DockerSpawner]:
     """What the Hub's release has, too."""
     spawner, errors = ModuleType("dockerspawner"), ModuleType("docker.errors")
-    mine = type("DockerSpawner", (), {"_docker": DockerSpawner._docker})
+    mine = type("DockerSpawner", (DockerSpawner,), {})
     monkeypatch.setattr(spawner, "DockerSpawner", mine, raising=False)
     for error in (APIError, DockerException):
         monkeypatch.setattr(errors, error.__name__, error, raising=False)
@@ -136,7 +147,7 @@ def test_at_one_name_nothing_is_routed_by_names(plan: Plan, host: Path) -> None:
     written(plan, host, {"hub_people_trust_each_other": True})
     c = loaded(host)
     assert not {"subdomain_host", "cookie_host_prefix_enabled"} & set(c.JupyterHub)
-    assert "args" not in c.Spawner
+    assert c.Spawner.args == ["--HubOAuth.cache_max_age=15"]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +171,19 @@ def test_who_cannot_start_a_server_reads_why(
     assert vars(caught.value)["jupyterhub_message"] == str(caught.value)
     # the spawner takes what Docker says by its number
     assert not isinstance(caught.value, APIError)
+
+
+def test_an_image_that_is_refused_is_not_asked_for_again(
+    plan: Plan, host: Path, dockerspawner: type[DockerSpawner]
+) -> None:
+    written(plan, host)
+    loaded(host)
+    spawner = dockerspawner()
+    assert asyncio.run(spawner.check_allowed("allowed")) == "allowed"
+    assert spawner.orm_spawner.user_options == {"image": "x"}
+    with pytest.raises(web.HTTPError):
+        asyncio.run(spawner.check_allowed("x"))
+    assert spawner.orm_spawner.user_options == {}
 
 
 def test_what_docker_says_itself_stays(
@@ -270,7 +294,8 @@ def test_a_database_elsewhere_is_not_waited_for_twice(
     written(plan, host, {"proxy": "chp"}, hub=[HUB], **groups)
     settings = json.loads((host / "settings.json").read_text())
     # this process has no spawner
-    settings["code"].remove("say_so_while_docker_is_away")
+    for spawners in ("forget_images_that_are_refused", "say_so_while_docker_is_away"):
+        settings["code"].remove(spawners)
     (host / "settings.json").write_text(json.dumps(settings))
     command = [sys.executable, "-c", _ASK_TWICE, str(host / "jupyterhub_config.py")]
     paths = os.pathsep.join(sys.path)

@@ -38,6 +38,9 @@ def _itself(site: Site) -> hub.Configuration:
                 # the edge, as the proxy names it in X-Forwarded-For: the visitor is who comes
                 # before it
                 "trusted_downstream_ips": [net.split("/")[0] for net in site.edge_networks],
+                "token_expires_in_max_seconds": settings.hub_token_days * 86400,
+                # every front is HTTPS
+                "tornado_settings": {"xsrf_cookie_kwargs": {"secure": True}},
                 "concurrent_spawn_limit": settings.hub_concurrent_spawns,
                 "log_level": "DEBUG" if settings.hub_debug else "INFO",
                 # running servers outlive the Hub: it finds them again when it starts
@@ -51,6 +54,7 @@ def _itself(site: Site) -> hub.Configuration:
         },
         code=(
             "bound_bodies",
+            "tell_strangers_no_version",
             *(("refuse_at_once_while_the_database_is_away",) if site.db_apart else ()),
         ),
     )
@@ -59,8 +63,10 @@ def _itself(site: Site) -> hub.Configuration:
 def _apart(site: Site) -> hub.Configuration:
     """At which names the Hub and people's servers are (docs/apart.md)."""
     settings, come_back = site[ApartSettings], "lead_back_to_where_servers_are"
+    # a logout reaches a server when that asks the Hub again, after seconds
+    ask_again: dict[str, dict[str, Any]] = {"Spawner": {"args": ["--HubOAuth.cache_max_age=15"]}}
     if not site.servers_name:
-        return hub.Configuration({}, code=(come_back,))
+        return hub.Configuration(ask_again, code=(come_back,))
     traits: dict[str, dict[str, Any]] = {
         "JupyterHub": {
             # a name each by JupyterHub's default hook, idna; to set that by its name is a TypeError
@@ -70,8 +76,7 @@ def _apart(site: Site) -> hub.Configuration:
             # (RFC 6265bis, 4.1.3.2)
             "cookie_host_prefix_enabled": True,
         },
-        # a logout reaches a server at another name when that asks the Hub again, after seconds
-        "Spawner": {"args": ["--HubOAuth.cache_max_age=15"]},
+        **ask_again,
     }
     if settings.hub_servers_name:
         traits["JupyterHub"]["subdomain_hook"] = hub.made_by(

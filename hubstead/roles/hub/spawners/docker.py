@@ -310,7 +310,7 @@ def _configuration(site: Site) -> hub.Configuration:
             },
             "Spawner": {"default_url": "/lab", "http_timeout": 60, "start_timeout": 120},
         },
-        code=("say_so_while_docker_is_away",),
+        code=("forget_images_that_are_refused", "say_so_while_docker_is_away"),
     )
 
 

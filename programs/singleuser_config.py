@@ -1,15 +1,27 @@
 # Written by Hubstead: part of the users' image. What a person's own configuration says comes after.
-"""A large body is read from somebody who has logged in, and from nobody else.
+"""What Jupyter Server leaves open to strangers, and to those who are no longer let in.
 
-Tornado 6 reads a request to its end, into memory, before Jupyter Server 2 asks whose it is: five
-strangers with 500 MB each ended somebody's server, and every kernel in it.
+- A large body is read from somebody who has logged in, and from nobody else. Tornado 6 reads a
+  request to its end, into memory, before Jupyter Server 2 asks whose it is: five strangers with
+  500 MB each ended somebody's server, and every kernel in it.
+- A websocket is closed soon after the Hub stops to know the visitor: a kernel or a terminal asks
+  once, as it opens.
+- The Hub's answers are asked for again every 15 s (HubOAuth.cache_max_age), and outlive that where
+  the Hub is away: work goes on while it restarts.
+- Nobody is told the version who has not logged in; `_xsrf` goes over HTTPS alone.
 """
 
+import time
 from collections.abc import Awaitable
 from typing import Any
+from weakref import WeakSet
 
-from jupyter_server.base.handlers import AuthenticatedHandler
-from tornado import httputil, web
+from jupyter_server import __version__
+from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.base.handlers import APIVersionHandler, AuthenticatedHandler
+from jupyterhub.services.auth import HubAuth
+from tornado import httputil, web, websocket
+from tornado.ioloop import PeriodicCallback
 
 #: Bytes that are read from anybody
 SMALL = 1 << 20
@@ -68,3 +80,92 @@ def delegate(
 
 application_class: Any = web.Application
 application_class.get_handler_delegate = delegate
+
+#: Websockets that were opened, and seconds from one look at them to the next
+OPEN: WeakSet[websocket.WebSocketHandler] = WeakSet()
+LOOK = 15
+
+_WebSocketHandler: Any = websocket.WebSocketHandler
+_accept = _WebSocketHandler.get
+
+
+async def accept(handler: Any, *arguments: Any, **options: Any) -> None:
+    """In the place of tornado.websocket.WebSocketHandler.get."""
+    await _accept(handler, *arguments, **options)
+    if isinstance(handler, AuthenticatedHandler) and handler.ws_connection:
+        if not looks.is_running():
+            looks.start()
+        OPEN.add(handler)
+
+
+async def look() -> None:
+    """Close the websockets of whom the Hub no longer lets in here."""
+    for handler in list(OPEN):
+        if not handler.ws_connection:
+            OPEN.discard(handler)
+        elif not await _may_stay(handler):
+            handler.close(1008, "logged out")
+    if not OPEN:
+        looks.stop()
+
+
+async def _may_stay(handler: Any) -> bool:
+    hub = handler.identity_provider.hub_auth
+    try:
+        user = await hub.user_for_token(
+            hub.get_token(handler) or "", session_id=hub.get_session_id(handler), sync=False
+        )
+    except web.HTTPError:
+        # the Hub is away, for longer than its answers are kept
+        return True
+    return bool(user) and hub.check_scopes(hub.access_scopes, user)
+
+
+looks = PeriodicCallback(look, LOOK * 1000)
+_WebSocketHandler.get = accept
+
+#: What the Hub last said of each who asked, and when; seconds for which that holds without the Hub
+ANSWERS: dict[str, tuple[float, Any]] = {}
+WHILE_AWAY = 600
+
+_HubAuth: Any = HubAuth
+_ask = _HubAuth._check_hub_authorization
+
+
+async def ask(
+    self: Any, url: str, api_token: str, cache_key: str | None = None, use_cache: bool = True
+) -> Any:
+    """In the place of jupyterhub.services.auth.HubAuth._check_hub_authorization."""
+    now = time.monotonic()
+    for key, (when, _) in list(ANSWERS.items()):
+        if when < now - WHILE_AWAY:
+            del ANSWERS[key]
+    try:
+        answer = await _ask(self, url, api_token, cache_key=cache_key, use_cache=use_cache)
+    except web.HTTPError:
+        if cache_key not in ANSWERS:
+            raise
+        answer = self.cache[cache_key] = ANSWERS[cache_key][1]
+        return answer
+    if cache_key and not answer:
+        ANSWERS.pop(cache_key, None)
+    elif cache_key and ANSWERS.get(cache_key, (now, None))[1] is not answer:
+        # not out of the cache
+        ANSWERS[cache_key] = now, answer
+    return answer
+
+
+_HubAuth._check_hub_authorization = ask
+
+
+async def tell_version(handler: Any) -> None:
+    """In the place of APIVersionHandler.get, which tells it to everybody."""
+    handler.finish({"version": __version__} if handler.current_user else {})
+
+
+_APIVersionHandler: Any = APIVersionHandler
+_for_strangers_too: Any = allow_unauthenticated
+_APIVersionHandler.get = _for_strangers_too(tell_version)
+
+c: Any = globals()["get_config"]()
+c.ServerApp.tornado_settings = {"xsrf_cookie_kwargs": {"secure": True}}

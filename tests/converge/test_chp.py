@@ -63,8 +63,6 @@ def test_the_api_is_private_and_wants_its_token(service: Service) -> None:
 @pytest.mark.parametrize("command", ["restart", "kill --signal=KILL"])
 def test_a_restart_costs_a_reconnection(service: Service, command: str) -> None:
     """With the Hub or without it: the proxy knows the routes by itself."""
-    # a new server has just asked the Hub who alice is, and need not for five minutes (HubOAuth)
-    service.person("alice").stop_server()
     with service.person("alice").kernel() as kernel:
         kernel.run("memory = 'kept'")
         service.sudo("systemctl stop jupyterhub")

@@ -80,14 +80,17 @@ def test_a_server_reads_no_large_body_of_a_stranger(
     service: Service, method: str, path: str
 ) -> None:
     service.person("alice")
+    # whose connection ends below it, a proxy may see no more of its answer
+    refused = ("403", "502", "closed")
     long = f"Content-Length: {LARGE}"
     for headers in (
         [long],
         [long, "Authorization: token 0123456789abcdef"],
         [long, "Cookie: jupyterhub-user-alice=2|1:0|10:1|1:x|4:x|0"],
     ):
-        assert outcome(service, method, path, *headers) == "403", headers
-    assert outcome(service, method, path, "Transfer-Encoding: chunked", piece=CHUNK) == "403"
+        assert outcome(service, method, path, *headers) in refused, headers
+    told = outcome(service, method, path, "Transfer-Encoding: chunked", piece=CHUNK)
+    assert told in refused
 
 
 def test_many_strangers_at_once_end_nobodys_kernel(service: Service) -> None:

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -165,14 +166,16 @@ def test_a_stale_snapshot_is_not_taken_for_a_fresh_one(lab: Lab) -> None:
 
 def test_a_state_is_made_once_and_outlives_the_host(lab: Lab) -> None:
     made = []
+    # no earlier run has made it
+    name = f"made {uuid4().hex}"
 
     def make() -> str:
         made.append(lab.run(NAME, "touch made; ls").stdout)
         return "a note"
 
-    assert lab.reach(INVENTORY, "made", make) == "a note"
+    assert lab.reach(INVENTORY, name, make) == "a note"
     lab.down(INVENTORY, keep_snapshots=True)
-    assert lab.reach(INVENTORY, "made", make) == "a note"
+    assert lab.reach(INVENTORY, name, make) == "a note"
     assert made == ["made\n"]  # on a bare host, once
     assert lab.run(NAME, "ls").stdout == "made\n"
 

@@ -1,4 +1,5 @@
-"""Ports: whether what listens on a port of the settings is ours, or leaves it to us.
+"""Ports: whether what listens on a port of the settings is ours, or leaves it to us; and whose it
+stays while nothing listens there.
 
 A process is known by its unit (systemd.unit(5)): many programs are called nginx.
 """
@@ -10,12 +11,19 @@ from pyinfra.context import host
 
 from hubstead import parts
 from hubstead.distributions import WebServer
-from hubstead.listeners import listeners
-from hubstead.operations import apache, packages, sites
+from hubstead.listeners import Listener, listeners
+from hubstead.operations import apache, files, packages, sites, units
+from hubstead.programs import program
+from hubstead.render import render
 from hubstead.site import Site
 
 #: Units that are Hubstead's alone, beside the proxies'; the redirect is of earlier versions
 _UNITS = {"jupyterhub": "jupyterhub.service", "redirect": "hubstead-redirect.service"}
+
+#: From this one on every account of a host may listen (ip(7), ip_unprivileged_port_start)
+FIRST_UNPRIVILEGED = 1024
+_PROGRAM = "/usr/local/lib/hubstead/port-holder"
+_TEMPLATE = "/etc/systemd/system/hubstead-port.service"
 
 
 def refuse_taken_ports(site: Site, role: str) -> None:
@@ -72,3 +80,58 @@ def _others_ports(server: WebServer) -> frozenset[int]:
     # the package's page, which comes back
     page = {80} if host.get_fact(sites.DefaultSite, server).disabled_by_us else set()
     return host.get_fact(sites.NginxPorts) | page
+
+
+def held(site: Site, role: str) -> list[Listener]:
+    """The ports of a role that every account of the host could take while the role restarts."""
+    return [
+        each for each in listeners(site) if each.role == role and each.port >= FIRST_UNPRIVILEGED
+    ]
+
+
+def _holder(role: str) -> str:
+    return f"hubstead-port-{role}.service"
+
+
+def _file(role: str) -> str:
+    return f"/etc/systemd/system/{_holder(role)}"
+
+
+def hold_ports(site: Site, role: str, user: str) -> None:
+    """Ensure that nobody else has the ports of a role while its unit restarts, or is stopped.
+
+    + user: who runs the unit, which shares the ports by SO_REUSEPORT (socket(7)).
+
+    To be called when the unit runs: one from before this holder leaves the ports to nobody.
+    """
+    ports = held(site, role)
+    if not ports:
+        release_ports(role)
+        return
+    files.present(
+        name="Write what holds its port",
+        entries={
+            "/usr/local/lib/hubstead": files.Directory(),
+            _PROGRAM: files.File(program("port_holder.py"), mode="755"),
+            _file(role): files.File(
+                render(
+                    "ports",
+                    _TEMPLATE,
+                    unit=ports[0].unit,
+                    user=user,
+                    program=_PROGRAM,
+                    targets=[f"{each.address or ''}:{each.port}" for each in ports],
+                )
+            ),
+        },
+    )
+    units.running(name="Hold its port", unit=_holder(role), inputs=[_PROGRAM])
+
+
+def release_ports(role: str) -> None:
+    """Ensure that nothing holds the ports of a role that goes."""
+    units.stopped(name="Stop holding its port", unit=_holder(role))
+    files.present(
+        name="Remove what held it",
+        entries={_file(role): None},
+    )

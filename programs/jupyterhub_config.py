@@ -74,6 +74,21 @@ def tell_strangers_no_version() -> None:
     root.get = get
 
 
+def share_the_port_with_its_holder() -> None:
+    """While the Hub restarts its port is hubstead-port-jupyterhub.service's: both set SO_REUSEPORT,
+    which JupyterHub 6.1.1 has no setting for, and are of one user (socket(7)).
+    """
+    from tornado.httpserver import HTTPServer
+
+    server_class: Any = HTTPServer
+    listen = server_class.listen
+
+    def shared(server: HTTPServer, *arguments: Any, **options: Any) -> None:
+        listen(server, *arguments, **{"reuse_port": True, **options})
+
+    server_class.listen = shared
+
+
 def refuse_at_once_while_the_database_is_away() -> None:
     """The Hub does nothing else while it tries to connect to a database on another host: after a
     failure it refuses at once for some seconds, or everyone would wait for everyone before.
@@ -181,6 +196,7 @@ def say_so_while_docker_is_away() -> None:
 CODE: tuple[Callable[[], None], ...] = (
     bound_bodies,
     tell_strangers_no_version,
+    share_the_port_with_its_holder,
     refuse_at_once_while_the_database_is_away,
     let_traefik_read_the_routes,
     keep_the_hub_at_its_name,

@@ -27,7 +27,7 @@ class EdgeSettings(Settings):
     )
     proxy_port: int = Field(
         8000,
-        ge=1024,
+        ge=1,
         le=65535,
         description="Port of the proxy behind an edge, over TLS; of no use without an edge.",
     )

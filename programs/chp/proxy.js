@@ -87,8 +87,10 @@ process.on("SIGHUP", () => {
   server.setSecureContext(certificate());
   log.info("Read the certificate again");
 });
-if (settings.http_port) redirect.listen(settings.http_port);
-server.listen(settings.port, settings.address, () => {
+// hubstead-port-chp.service has these ports as well, and keeps them while this restarts
+const place = (port, host) => ({ port, host, reusePort: settings.shared.includes(port) });
+if (settings.http_port) redirect.listen(place(settings.http_port));
+server.listen(place(settings.port, settings.address ?? undefined), () => {
   proxy.apiServer.listen(settings.api_port, "127.0.0.1", () => {
     log.info(`Listening on port ${settings.port}`);
     // as its command does: no connection may take the others down

@@ -48,13 +48,13 @@ def served(service: Service) -> dict[str, Any]:
 
 
 def test_the_api_is_private_and_wants_its_token(service: Service) -> None:
-    url = "http://127.0.0.1:8001/api/routes"
+    url = "http://127.0.0.1:12/api/routes"
     wrong = "-H 'Authorization: token 0123'"
     assert service.sudo(f"{CURL} {url}; {CURL} {wrong} {url}").split() == ["403", "403"]
     header = 'printf "Authorization: token %s" "$(cat /etc/hubstead/chp/token)"'
     assert service.sudo(f"{header} | {CURL} -H @- {url}").split() == ["200"]
-    listening = service.sudo("ss -Hltn sport = :8001").split()
-    assert "127.0.0.1:8001" in listening and "0.0.0.0:8001" not in listening
+    listening = service.sudo("ss -Hltn sport = :12").split()
+    assert "127.0.0.1:12" in listening and "0.0.0.0:12" not in listening
     token = service.sudo("cat /etc/hubstead/chp/token").strip()
     pid = f"/proc/$(systemctl show -P MainPID {UNIT})"
     assert token not in service.sudo(f"cat {pid}/environ {pid}/cmdline")
@@ -157,7 +157,7 @@ def test_switching_the_proxy_keeps_servers_and_leaves_nothing(service: Service) 
         check_same(kernel)
         assert service.sudo(LEFTOVERS) == ""
         running = service.sudo("systemctl list-units --all --no-legend; ss -Hltnp")
-        assert UNIT not in running and "lighttpd" not in running and ":8001" not in running
+        assert UNIT not in running and "lighttpd" not in running and "127.0.0.1:12 " not in running
 
         run = service.run()
         assert run.status == 0, run.end

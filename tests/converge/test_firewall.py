@@ -49,7 +49,7 @@ class Site:
 
     def listen(self, name: str) -> None:
         """Services as the hosts have them, each on all addresses."""
-        ports = {HUB: "80 443 5432 8081 8099", DB: "80 5432", OUTSIDE: "53 80 443"}
+        ports = {HUB: "80 443 5432 8081 10", DB: "80 5432", OUTSIDE: "53 80 443"}
         self.background(name, "listen", LISTEN, ports[name])
 
     def probe(self, name: str, *targets: Target, inside: str = "") -> dict[Target, str]:
@@ -117,8 +117,8 @@ def check_users_server(site: Site) -> None:
     """What every user's server reaches, and what it never does."""
     hub, db = site.address[HUB], site.address[DB]
     expected = {(GATEWAY, port): "open" for port in (80, 443, 8081)}
-    expected |= {(GATEWAY, port): "closed" for port in (22, 5432, 8099)}
-    expected |= {(hub, port): "closed" for port in (22, 80, 5432, 8081, 8099)}
+    expected |= {(GATEWAY, port): "closed" for port in (22, 5432, 10)}
+    expected |= {(hub, port): "closed" for port in (22, 80, 5432, 8081, 10)}
     expected |= {(db, port): "closed" for port in (22, 80, 5432)}
     expected |= {(METADATA, 80): "closed", (BOB, 8888): "closed"}
     # no IPv6: it has not even an address
@@ -129,7 +129,7 @@ def check_users_server(site: Site) -> None:
 
 def check_outside(site: Site) -> None:
     """What an outsider reaches, on the hub's addresses and straight on a user's server."""
-    ports = [*range(1, 1025), 5432, 8000, 8001, 8080, 8081, 8099, 8888]
+    ports = [*range(1, 1025), 5432, 8000, 8001, 8080, 8081, 8888]
     ours = [site.address[HUB], site.address6[HUB]]
     site.sudo(OUTSIDE, f"ip route replace 172.30.0.0/16 via {site.address[HUB]}")
     straight = [(ALICE, 8888), (GATEWAY, 8081), (GATEWAY, 5432)]
@@ -154,7 +154,7 @@ def test_without_a_firewall_everything_is_open(site: Site) -> None:
     outside = site.address[OUTSIDE]
     targets = [(GATEWAY, 5432), (GATEWAY, 22), (site.address[DB], 5432), (outside, 80)]
     assert set(site.alice(*targets).values()) == {"open"}
-    assert site.probe(OUTSIDE, (site.address[HUB], 8099)).popitem()[1] == "open"
+    assert site.probe(OUTSIDE, (site.address[HUB], 10)).popitem()[1] == "open"
     assert site.probe(DB, (METADATA, 80)).popitem()[1] == "open"
     assert (site.arrivals(HUB), site.arrivals(DB)) == ({outside}, {METADATA})
 
@@ -239,7 +239,7 @@ def test_drift_is_mended(site: Site, drift: str) -> None:
     site.sudo(HUB, drift)
     deploy()
     check_users_server(site)
-    targets = [(a, 8099) for a in (site.address[HUB], site.address6[HUB])]
+    targets = [(a, 10) for a in (site.address[HUB], site.address6[HUB])]
     assert set(site.probe(OUTSIDE, *targets).values()) == {"silent"}
 
 
@@ -280,8 +280,8 @@ def test_with_the_internet_comes_its_name_service(site: Site) -> None:
 
 
 def test_further_ports_are_a_setting(site: Site) -> None:
-    deploy(f'firewall_open=[{{"port": 8099, "from": ["{site.address6[OUTSIDE]}/128"]}}]')
-    targets = [(site.address6[HUB], 8099), (site.address[HUB], 8099)]
+    deploy(f'firewall_open=[{{"port": 10, "from": ["{site.address6[OUTSIDE]}/128"]}}]')
+    targets = [(site.address6[HUB], 10), (site.address[HUB], 10)]
     assert list(site.probe(OUTSIDE, *targets).values()) == ["open", "silent"]
 
 

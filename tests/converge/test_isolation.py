@@ -61,8 +61,8 @@ def test_a_users_server_reaches_the_hub_and_the_proxy_and_nothing_else(
 ) -> None:
     other = service.server_address("bob")
     expected = {(GATEWAY, port): "open" for port in (80, 443, 8081)}
-    expected |= {(GATEWAY, port): "closed" for port in (22, 5432, 8099)}
-    expected |= {(service.address, port): "closed" for port in (22, 5432, 8081, 8099)}
+    expected |= {(GATEWAY, port): "closed" for port in (22, 5432, 10)}
+    expected |= {(service.address, port): "closed" for port in (22, 5432, 8081, 10)}
     expected |= {(other, 8888): "closed", (METADATA, 80): "closed", (outside.address, 80): "closed"}
     with service.person("alice").kernel() as kernel:
         assert reach(kernel, *expected) == expected
@@ -71,7 +71,7 @@ def test_a_users_server_reaches_the_hub_and_the_proxy_and_nothing_else(
 
 def test_what_it_does_not_reach_is_there(service: Service, outside: Outside) -> None:
     """The test before would prove nothing where this one fails."""
-    port = f"exec 3<>/dev/tcp/{outside.address}/80; exec 4<>/dev/tcp/127.0.0.1/8099"
+    port = f"exec 3<>/dev/tcp/{outside.address}/80; exec 4<>/dev/tcp/127.0.0.1/10"
     port += f"; exec 5<>/dev/tcp/{service.server_address('bob')}/8888"
     service.sudo(f"bash -c {shlex.quote(port)}")
     assert outside.arrived(service.address) == {outside.address}
@@ -136,7 +136,7 @@ def test_one_person_cannot_open_anothers_server(service: Service) -> None:
 def test_an_outsider_reaches_ssh_and_the_proxy_only(service: Service, outside: Outside) -> None:
     hub = service.lab.host(NAME)
     outside.run(f"sudo ip route replace 172.30.0.0/16 via {hub.address}")
-    ports = [*range(1, 1025), 5432, 8000, 8001, 8080, 8081, 8099, 8888, 54321]
+    ports = [*range(1, 1025), 5432, 8000, 8001, 8080, 8081, 8888, 54321]
     straight = [(service.server_address("bob"), 8888), (GATEWAY, 8081)]
     ours = [(address, port) for address in (hub.address, hub.address6) for port in ports]
     found = outside.probe(*ours, *straight)

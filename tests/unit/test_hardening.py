@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ LIFTED = {
     "hubstead-firewall-docker": FIREWALL,
     "hubstead-login": NETWORK,
     "hubstead-login-relay": set(),
+    "hubstead-port": NETWORK | {"PrivateTmp"},
     "hubstead-users-image": NETWORK | {"ProtectHome", "ReadWritePaths"},
     "jupyterhub": NETWORK | {"MemoryDenyWriteExecute", "ReadWritePaths", "UMask"},
     "jupyterlab": NETWORK | {
@@ -53,7 +55,9 @@ def written(plan: Plan) -> dict[str, list[str]]:
         run.execute()
         for path, text in run.files.items():
             if path.startswith("/etc/systemd/system/") and path.endswith(".service"):
-                found.setdefault(Path(path).stem, []).append(text)
+                # one for each role that has a port
+                name = re.sub("-port-.*", "-port", Path(path).stem)
+                found.setdefault(name, []).append(text)
     return found
 
 

@@ -22,6 +22,7 @@ from hubstead.hub import Configuration, settings_json
 from tests.unit.plans import DEBIAN_12, HUB, PROJECT, Plan, Run
 
 HOST = "/etc/jupyterhub"
+UNIT = "/etc/systemd/system/jupyterhub.service"
 
 
 @pytest.fixture(autouse=True)
@@ -303,6 +304,29 @@ def test_a_database_elsewhere_is_not_waited_for_twice(
         command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == answers
+
+
+def test_the_hub_shares_its_port_with_what_holds_it(
+    plan: Plan, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, asked = ModuleType("tornado.httpserver"), []
+
+    class HTTPServer:
+        def initialize(self, *arguments: Any, **options: Any) -> None: ...
+
+        def listen(self, port: int, address: str, reuse_port: bool = False) -> None:
+            asked.append((port, address, reuse_port))
+
+    monkeypatch.setattr(module, "HTTPServer", HTTPServer, raising=False)
+    monkeypatch.setitem(sys.modules, "tornado.httpserver", module)
+    run = written(plan, host)
+    c = loaded(host)
+    HTTPServer().listen(8081, address="172.30.0.1")
+    assert asked == [(8081, "172.30.0.1", True)]
+    assert c.JupyterHub.hub_bind_url == "http://172.30.0.1:8081"
+    holder = run.files["/etc/systemd/system/hubstead-port-jupyterhub.service"]
+    assert "ExecStart=/usr/local/lib/hubstead/port-holder 172.30.0.1:8081\n" in holder
+    assert "User=jupyterhub\n" in holder and "\nUser=jupyterhub\n" in run.files[UNIT]
 
 
 def test_parts_are_put_together() -> None:

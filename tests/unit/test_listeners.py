@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hubstead.roles.certificates.expiry import endpoints
 from hubstead.settings.model import SettingsError
 from tests.kit.sites import HUB as NAME
 from tests.kit.sites import site, sites
-from tests.unit.plans import DEBIAN_13, HUB, Plan
+from tests.unit.plans import DEBIAN_13, HUB, Plan, Run
 
 DB, EDGE = "db.example.org", "edge.example.org"
 LAB: dict[str, Any] = {"application": "jupyterlab", "edge": "nginx"}
@@ -33,7 +34,7 @@ def test_one_host_has_everything() -> None:
         80: ("traefik", "traefik.service", "everyone", "servers"),
         443: ("traefik", "traefik.service", "everyone", "servers"),
         8081: ("jupyterhub", "jupyterhub.service", "servers"),
-        8099: ("traefik", "traefik.service"),
+        10: ("traefik", "traefik.service"),
     }
     chp = "configurable-http-proxy.service"
     assert ports({"proxy": "chp", "edge": "apache", "tls": "acme"}) == {
@@ -41,7 +42,7 @@ def test_one_host_has_everything() -> None:
         80: ("apache", "apache2.service", "everyone", "servers"),
         443: ("apache", "apache2.service", "everyone", "servers"),
         8000: ("chp", chp),
-        8001: ("chp", chp),
+        12: ("chp", chp),
         8081: ("jupyterhub", "jupyterhub.service", "servers"),
     }
     assert ports(LAB) == {
@@ -55,9 +56,67 @@ def test_each_of_three_hosts_has_its_own() -> None:
     data = {"edge": "nginx"}
     of = {host: ports(data, host, db=DB, edge=EDGE) for host in (EDGE, NAME, DB)}
     assert set(of[EDGE]) == {80, 443}
-    assert set(of[NAME]) == {8000, 8081, 8099}
+    assert set(of[NAME]) == {10, 8000, 8081}
     assert of[NAME][8000] == ("traefik", "traefik.service", "edge")
     assert of[DB] == {5432: ("postgres", "postgresql@17-main.service", "hub")}
+
+
+def holders(run: Run) -> dict[int, str]:
+    """Port to the unit for which an executed run wrote a holder."""
+    found = {}
+    for path, text in run.files.items():
+        if "/hubstead-port-" in path:
+            (unit,) = re.findall("^Description=Holds the port of (.*),", text, re.M)
+            (targets,) = re.findall(
+                "^ExecStart=/usr/local/lib/hubstead/port-holder (.*)$", text, re.M
+            )
+            found |= {int(each.rpartition(":")[2]): unit for each in targets.split()}
+    return found
+
+
+#: Ports that stay where every account can take them. Who finds somebody else there shows nothing to
+#: it, since it verifies the certificate
+EXCEPTIONS = {
+    # the database of other hosts
+    ("postgres", 5432),
+    # the shared JupyterLab behind an edge: Nginx, which opens its ports as root
+    ("jupyterlab", 8000),
+}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"proxy": "chp"},
+        {"edge": "nginx"},
+        {"edge": "apache", "proxy": "chp", "proxy_port": 8004},
+        {"edge": "nginx", "proxy_port": 18},
+        {"edge_https_port": 8443, "edge_http_port": 8080, "hub_api_port": 9001},
+        {"edge_https_port": 8443, "proxy": "chp"},
+        LAB,
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_no_account_of_the_host_can_take_a_port(
+    plan: Plan, data: dict[str, Any], apart: bool
+) -> None:
+    """In a restart of its unit: it is below 1024 (ip(7)), or something else holds it, too."""
+    needs = {"edge": "nginx"} if apart and "edge" not in data else {}
+    groups = {"edge": [f"@fake/{EDGE}"], "db": [f"@fake/{DB}"]} if apart else {}
+    run = plan(data=data | needs, hub=[HUB], **groups)
+    run.execute()
+    tiers = {"edge": EDGE, "db": DB} if apart else {}
+    open_to_all = {
+        each.port: each
+        for host in {NAME, *tiers.values()}
+        for each in listeners(sites(data | needs, **tiers)[host])
+        if each.port >= 1024
+        and (each.role, each.port) not in EXCEPTIONS
+        # with an edge this is the owner's choice
+        and not (each.setting or "").startswith("edge_" if site(**data, **needs).has_edge else "-")
+    }
+    assert holders(run) == {port: each.unit for port, each in open_to_all.items()}
 
 
 def test_a_site_of_the_owners_is_not_ours() -> None:
@@ -71,7 +130,7 @@ def test_a_site_of_the_owners_is_not_ours() -> None:
     ("data", "words"),
     [
         ({"edge_http_port": 443}, "`edge_https_port` and `edge_http_port` have the same port, 443"),
-        ({"edge_https_port": 8099}, "traefik.service and `edge_https_port` have the same port"),
+        ({"edge_https_port": 10}, "traefik.service and `edge_https_port` have the same port"),
         ({"edge_https_port": 8081}, "`hub_api_port` and `edge_https_port` have the same port"),
         ({"edge": "nginx", "proxy_port": 8081}, "`hub_api_port` and `proxy_port` have"),
     ],

@@ -164,10 +164,10 @@ def test_a_port_that_ours_needs_alone_is_refused(
 
 def test_the_api_of_a_proxy_needs_its_port(plan: Plan) -> None:
     """It cannot be moved; who has the same port on another address, beside ours, goes on."""
-    text = refuses(plan, "traefik", host(bare=True, blog=(8099,)), {})
-    assert text.endswith("port 8099 is taken by blog (blog.service), a service that is not "
+    text = refuses(plan, "traefik", host(bare=True, blog=(10,)), {})
+    assert text.endswith("port 10 is taken by blog (blog.service), a service that is not "
                          "Hubstead's. Stop it.")  # fmt: skip
-    assert plan("traefik", host("traefik", traefik=(8099,), blog=(8099,))).names
+    assert plan("traefik", host("traefik", traefik=(10,), blog=(10,))).names
 
 
 @pytest.mark.parametrize("name", ["traefik", "chp", "redirect", "jupyterhub"])

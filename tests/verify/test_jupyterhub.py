@@ -68,7 +68,7 @@ def test_http_leads_to_https(host: Host) -> None:
 
 
 def test_the_proxys_api_wants_a_password(host: Host) -> None:
-    api = "-o /dev/null -w '%{http_code}' http://127.0.0.1:8099/api/rawdata"
+    api = "-o /dev/null -w '%{http_code}' http://127.0.0.1:10/api/rawdata"
     assert host.check_output(f"{CURL} {api}") == "401"
 
 

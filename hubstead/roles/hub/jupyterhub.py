@@ -10,7 +10,7 @@ from pyinfra.api.deploy import deploy
 from hubstead import database, hub, parts, secrets, wheels
 from hubstead.notes import claim
 from hubstead.operations import accounts, files, units
-from hubstead.ports import refuse_taken_ports
+from hubstead.ports import hold_ports, refuse_taken_ports
 from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.releases import release
@@ -55,6 +55,7 @@ def _itself(site: Site) -> hub.Configuration:
         code=(
             "bound_bodies",
             "tell_strangers_no_version",
+            "share_the_port_with_its_holder",
             *(("refuse_at_once_while_the_database_is_away",) if site.db_apart else ()),
         ),
     )
@@ -202,6 +203,7 @@ def jupyterhub(site: Site) -> None:
         unit="jupyterhub.service",
         inputs=["/etc/jupyterhub", "/opt/hubstead/hub/current"],
     )
+    hold_ports(site, "jupyterhub", hub.USER)
     summarise(f"Service: {site.url}{settings.hub_base_url}")
     if site.servers_name:
         summarise(

@@ -15,7 +15,7 @@ from hubstead.listeners import LOOPBACK
 from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, checks, files, releases, units
 from hubstead.parts import Proxy
-from hubstead.ports import refuse_taken_ports
+from hubstead.ports import held, hold_ports, refuse_taken_ports, release_ports
 from hubstead.programs import program
 from hubstead.releases import build_env
 from hubstead.render import render
@@ -24,7 +24,8 @@ from hubstead.settings.python import PythonSettings
 from hubstead.site import Site
 
 USER = "chp"
-API_PORT = 8001
+#: On loopback; one that root alone can take, and that nobody has (IANA)
+API_PORT = 12
 API_URL = f"http://127.0.0.1:{API_PORT}"
 UNIT = "configurable-http-proxy.service"
 _FILE = f"/etc/systemd/system/{UNIT}"
@@ -91,6 +92,7 @@ def chp(site: Site) -> None:
                     {
                         "port": settings.edge_https_port if is_front else settings.proxy_port,
                         "address": None if is_front or site.edge_apart else LOOPBACK,
+                        "shared": [each.port for each in held(site, "chp")],
                         "api_port": API_PORT,
                         "directory": directory,
                         "ciphers": _CIPHERS,
@@ -134,12 +136,14 @@ def chp(site: Site) -> None:
         ],
         reload_inputs=[f"{directory}/current"],
     )
+    hold_ports(site, "chp", USER)
 
 
 @deploy("chp")
 def absent(site: Site) -> None:
     """Remove it; the users' servers run on."""
     units.stopped(name="Stop configurable-http-proxy", unit=UNIT)
+    release_ports("chp")
     accounts.absent(name="Remove the user chp", user=USER)
     files.present(
         name="Remove configurable-http-proxy",

@@ -16,7 +16,7 @@ from hubstead.listeners import LOOPBACK
 from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, checks, files, units
 from hubstead.parts import Proxy
-from hubstead.ports import refuse_taken_ports
+from hubstead.ports import held, hold_ports, refuse_taken_ports, release_ports
 from hubstead.releases import release
 from hubstead.render import render
 from hubstead.settings.edge import EdgeSettings
@@ -24,7 +24,8 @@ from hubstead.site import Site
 
 USER = "traefik"
 API_USER = "jupyterhub"
-API_PORT = 8099
+#: On loopback; one that root alone can take, and that nobody has (IANA)
+API_PORT = 10
 #: What Traefik watches: our certificate and API, and the routes, which the Hub writes
 DYNAMIC = "/var/lib/traefik/dynamic"
 UNIT = "traefik.service"
@@ -104,6 +105,7 @@ def traefik(site: Site) -> None:
                     settings=site[EdgeSettings],
                     listen="" if site.edge_apart else LOOPBACK,
                     edge_networks=site.edge_networks,
+                    shared=[each.port for each in held(site, "traefik")],
                     api_port=API_PORT,
                     dynamic=DYNAMIC,
                 ),
@@ -133,12 +135,14 @@ def traefik(site: Site) -> None:
         unit=UNIT,
         inputs=[static, "/opt/hubstead/traefik/current"],
     )
+    hold_ports(site, "traefik", USER)
 
 
 @deploy("traefik")
 def absent(site: Site) -> None:
     """Remove it; the users' servers run on."""
     units.stopped(name="Stop Traefik", unit=UNIT)
+    release_ports("traefik")
     accounts.absent(name="Remove the user traefik", user=USER)
     files.present(
         name="Remove Traefik",

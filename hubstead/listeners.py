@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from hubstead import parts
+from hubstead import hub, parts
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.model import SettingsError
@@ -37,6 +37,7 @@ class Listener:
     + address: where it listens; None: on every address.
     + certificate: the protocol in which it shows one (`openssl s_client -starttls`, or "tls").
     + names: in that certificate; `*.NAME` is for each one below NAME.
+    + accounts: who of the host's may connect; None for all.
     + always: whether it listens as long as the host runs.
     """
 
@@ -48,6 +49,7 @@ class Listener:
     address: str | None = None
     certificate: Literal["tls", "postgres"] | None = None
     names: tuple[str, ...] = ()
+    accounts: tuple[str, ...] | None = None
     always: bool = True
 
     def __str__(self) -> str:
@@ -94,14 +96,16 @@ def _front(site: Site) -> Iterator[Listener]:
 def _behind_the_edge(site: Site) -> Iterator[Listener]:
     if not site.plays("hub") or not site.has_edge:
         return
-    hub = site.application == "jupyterhub"
+    is_hub = site.application == "jupyterhub"
     yield Listener(
-        site[EdgeSettings].proxy if hub else "jupyterlab",
+        site[EdgeSettings].proxy if is_hub else "jupyterlab",
         site[EdgeSettings].proxy_port,
-        parts.proxy(site).unit if hub else site.distribution.nginx.unit,
+        parts.proxy(site).unit if is_hub else site.distribution.nginx.unit,
         "proxy_port",
         ("edge",) if site.edge_apart else (),
         address=None if site.edge_apart else LOOPBACK,
+        # what comes from the edge's address is believed about the visitor's
+        accounts=None if site.edge_apart else ("root", site.distribution.edges[site.front].user),
         certificate="tls",
         names=(site.proxy_address,),
     )
@@ -111,6 +115,9 @@ def _hub(site: Site) -> Iterator[Listener]:
     if not site.serves("jupyterhub"):
         return
     proxy = parts.proxy(site)
+    # the Hub believes whoever connects from the host itself about the visitor's address, as it does
+    # the proxy (xheaders, tornado.httpserver)
+    accounts = "root", hub.USER, proxy.user
     yield Listener(
         "jupyterhub",
         site[HubSettings].hub_api_port,
@@ -118,8 +125,15 @@ def _hub(site: Site) -> Iterator[Listener]:
         "hub_api_port",
         ("servers",),
         address=str(parts.spawner(site).network(site).gateway),
+        accounts=accounts,
     )
-    yield Listener(site[EdgeSettings].proxy, proxy.api_port, proxy.unit, address=LOOPBACK)
+    yield Listener(
+        site[EdgeSettings].proxy,
+        proxy.api_port,
+        proxy.unit,
+        address=LOOPBACK,
+        accounts=accounts,
+    )
 
 
 def _database(site: Site) -> Iterator[Listener]:

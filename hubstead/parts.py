@@ -90,11 +90,13 @@ class Proxy(Part):
     """What routes people to their servers.
 
     + unit: of systemd, of Hubstead alone.
+    + user: who runs it; its home is /var/lib/USER.
     + api_port: on loopback, where the Hub tells it the routes.
     + absent: the removal of all that `deploy` brings.
     """
 
     unit: str
+    user: str
     api_port: int
     absent: Deploy
 

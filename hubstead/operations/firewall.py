@@ -7,8 +7,9 @@ the jumps to our chains is ours.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Literal
@@ -33,7 +34,7 @@ from hubstead.operations import files
 Network = IPv4Network | IPv6Network
 EVERYONE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
-INPUT, USERS = "HUBSTEAD-INPUT", "HUBSTEAD-USERS"
+INPUT, OUTPUT, USERS = "HUBSTEAD-INPUT", "HUBSTEAD-OUTPUT", "HUBSTEAD-USERS"
 APPLY = "/usr/local/lib/hubstead/firewall-apply"
 RULES_V4, RULES_V6 = "/etc/hubstead/firewall/rules.v4", "/etc/hubstead/firewall/rules.v6"
 #: The address of the clouds' metadata services is in this network (RFC 3927): no setting opens it.
@@ -64,6 +65,15 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Private:
+    """A TCP port of the host to which only some of its own accounts may connect."""
+
+    address: IPv4Address
+    port: int
+    accounts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Users:
     """The network of the users' servers: an interface, and what may be reached through it.
 
@@ -86,10 +96,11 @@ class Users:
 
 @dataclass(frozen=True)
 class Policy:
-    """What a host lets in, and what its users' servers reach, if it has any."""
+    """What a host lets in, what its users' servers reach, if it has any, and its accounts."""
 
     openings: tuple[Opening, ...]
     users: Users | None = None
+    private: tuple[Private, ...] = ()
 
 
 def rules(policy: Policy) -> tuple[str, str]:
@@ -100,6 +111,7 @@ def rules(policy: Policy) -> tuple[str, str]:
             [*_input_v4(users), *_openings(policy.openings, 4), "-j DROP"],
             list(_users_v4(users)) if users else None,
             users_parent="DOCKER-USER",
+            output_chain=list(_output_v4(policy.private)),
         ),
         _table(
             [*_input_v6(users), *_openings(policy.openings, 6), "-j DROP"],
@@ -110,12 +122,20 @@ def rules(policy: Policy) -> tuple[str, str]:
     )
 
 
-def _table(input_chain: list[str], users_chain: list[str] | None, users_parent: str) -> str:
+def _table(
+    input_chain: list[str],
+    users_chain: list[str] | None,
+    users_parent: str,
+    output_chain: Sequence[str] = (),
+) -> str:
     lines = ["*filter", f":{INPUT} - [0:0]"]
+    lines += [f":{OUTPUT} - [0:0]"] if output_chain else []
     lines += [f":{USERS} - [0:0]"] if users_chain is not None else []
     lines += [f"-A {INPUT} {rule}" for rule in input_chain]
+    lines += [f"-A {OUTPUT} {rule}" for rule in output_chain]
     lines += [f"-A {USERS} {rule}" for rule in users_chain or []]
     lines += [f"-I INPUT -j {INPUT}"]
+    lines += [f"-I OUTPUT -j {OUTPUT}"] if output_chain else []
     lines += [f"-I {users_parent} -j {USERS}"] if users_chain is not None else []
     return "\n".join([*lines, "COMMIT", ""])
 
@@ -171,6 +191,21 @@ def _too_many(connections: int, prefix: int) -> str:
     )
 
 
+def _output_v4(private: Iterable[Private]) -> Iterator[str]:
+    """Of a connection the first packet: later ones may be the kernel's, without an owner.
+
+    Rule: iptables-extensions(8), owner.
+    """
+    for each in private:
+        first = (
+            f"-d {each.address}/32 -p tcp -m tcp --dport {each.port}"
+            " --tcp-flags FIN,SYN,RST,ACK SYN"
+        )
+        for account in each.accounts:
+            yield f"{first} -m owner --uid-owner {account} -j RETURN"
+        yield f"{first} {_REJECT}"
+
+
 def _users_v4(users: Users) -> Iterator[str]:
     to, out = f"-o {users.bridge}", f"-i {users.bridge}"
     yield f"{_KNOWN} -j RETURN"
@@ -195,6 +230,8 @@ def _destination(network: IPv4Network) -> str:
 @dataclass(frozen=True)
 class FirewallState:
     """The filter tables as `iptables -S` prints them, by tool; a family that is off is missing.
+
+    Accounts have their names in the place of their numbers.
 
     `bridged`: whether packets between two ports of a bridge meet the FORWARD chain.
     """
@@ -243,12 +280,19 @@ def parse_firewall(lines: Iterable[str]) -> FirewallState:
     tables: dict[str, list[str]] = {}
     bridged: list[str] = []
     table: list[str] = []
+    accounts: dict[str, str] = {}
     for line in lines:
         if line.startswith("tool "):
             table = tables.setdefault(line.removeprefix("tool "), [])
         elif line.startswith("bridged "):
             bridged.append(line.removeprefix("bridged "))
+        elif line.startswith("account "):
+            _, name, number = line.split(":")
+            accounts.setdefault(number, name)
         else:
+            owner = re.search(r"(?<= --uid-owner )[0-9]+\b", line)
+            if owner and owner[0] in accounts:
+                line = line[: owner.start()] + accounts[owner[0]] + line[owner.end() :]
             table.append(line)
     return FirewallState(tables, bridged == ["1", "1"])
 
@@ -256,6 +300,7 @@ def parse_firewall(lines: Iterable[str]) -> FirewallState:
 _FACT = """
 PATH=$PATH:/usr/sbin:/sbin
 command -v iptables >/dev/null || exit 0
+sed -n 's/^\\([^:]*\\):[^:]*:\\([0-9]*\\):.*/account :\\1:\\2/p' /etc/passwd
 for tool in iptables ip6tables; do
     if [ $tool = iptables ] || [ -e /proc/net/if_inet6 ]; then
         echo "tool $tool"

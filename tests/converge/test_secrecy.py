@@ -119,9 +119,15 @@ def test_nothing_of_ours_is_writable(service: Service) -> None:
 def test_the_doors_for_programs_are_shut(service: Service) -> None:
     """The sockets and ports that only the service's own programs may use."""
     curl = "curl -s -o /dev/null -w '%{http_code}' --noproxy '*'"
-    assert service.stranger(f"{curl} http://127.0.0.1:8099/api/rawdata") == "401"
-    assert service.stranger(f"{curl} http://172.30.0.1:8081/hub/metrics") == "403"
-    assert service.stranger(f"{curl} http://172.30.0.1:8081/hub/api/users") == "403"
+    answers = {
+        "http://127.0.0.1:10/api/rawdata": "401",
+        "http://172.30.0.1:8081/hub/metrics": "403",
+        "http://172.30.0.1:8081/hub/api/users": "403",
+    }
+    for url, refused in answers.items():
+        assert service.sudo(f"{curl} {url}") == refused
+        # not even that
+        assert service.stranger(f"{curl} {url}") == "000"
     assert "permission denied" in service.stranger("docker ps 2>&1")
     for role in ("postgres", "jupyterhub", "userdb_owner", "userdb_reader"):
         answer = service.stranger(f"psql -w -U {role} -d userdb -c 'TABLE users' 2>&1")

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pyinfra.api import FunctionCommand, StringCommand
 
 from hubstead.operations import addresses, files, firewall
-from hubstead.operations.firewall import FirewallState, Opening, Policy, Users
+from hubstead.operations.firewall import FirewallState, Opening, Policy, Private, Users
 from hubstead.roles.machine.firewall import LockOutError, refuse_lock_out
 from hubstead.settings.firewall import FirewallSettings
 
@@ -28,6 +28,7 @@ POLICY = Policy(
         Opening(443, "tcp", (ip_network("0.0.0.0/0"), ip_network("::/0")), connections=4096),
     ),
     users=USERS,
+    private=(Private(IPv4Address("172.30.0.1"), 8081, ("root", "jupyterhub")),),
 )
 
 # `iptables -S` and `ip6tables -S` of a Debian 13 with Docker 26.1, in force: the rules of POLICY
@@ -39,10 +40,12 @@ LIVE_V4 = """\
 -N DOCKER-ISOLATION-STAGE-1
 -N DOCKER-USER
 -N HUBSTEAD-INPUT
+-N HUBSTEAD-OUTPUT
 -N HUBSTEAD-USERS
 -A INPUT -j HUBSTEAD-INPUT
 -A FORWARD -j DOCKER-USER
 -A FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A OUTPUT -j HUBSTEAD-OUTPUT
 -A DOCKER-ISOLATION-STAGE-1 -j RETURN
 -A DOCKER-USER -j HUBSTEAD-USERS
 -A DOCKER-USER -j RETURN
@@ -60,6 +63,12 @@ LIVE_V4 = """\
 --connlimit-mask 32 --connlimit-saddr -j REJECT --reject-with tcp-reset
 -A HUBSTEAD-INPUT -p tcp -m tcp --dport 443 -j ACCEPT
 -A HUBSTEAD-INPUT -j DROP
+-A HUBSTEAD-OUTPUT -d 172.30.0.1/32 -p tcp -m tcp --dport 8081 --tcp-flags FIN,SYN,RST,ACK SYN \
+-m owner --uid-owner 0 -j RETURN
+-A HUBSTEAD-OUTPUT -d 172.30.0.1/32 -p tcp -m tcp --dport 8081 --tcp-flags FIN,SYN,RST,ACK SYN \
+-m owner --uid-owner 998 -j RETURN
+-A HUBSTEAD-OUTPUT -d 172.30.0.1/32 -p tcp -m tcp --dport 8081 --tcp-flags FIN,SYN,RST,ACK SYN \
+-j REJECT --reject-with icmp-port-unreachable
 -A HUBSTEAD-USERS -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN
 -A HUBSTEAD-USERS -i hubstead0 -o hubstead0 -j DROP
 -A HUBSTEAD-USERS -o hubstead0 -j DROP
@@ -112,7 +121,8 @@ LIVE_V6 = """\
 
 
 def live(v4: str = LIVE_V4, v6: str | None = LIVE_V6, bridged: str = "11") -> FirewallState:
-    lines = ["tool iptables", *v4.splitlines()]
+    accounts = "account :root:0", "account :toor:0", "account :jupyterhub:998"
+    lines = [*accounts, "tool iptables", *v4.splitlines()]
     lines += ["tool ip6tables", *v6.splitlines()] if v6 is not None else []
     return firewall.parse_firewall([*lines, *[f"bridged {digit}" for digit in bridged]])
 
@@ -157,6 +167,9 @@ class TestInForce:
              "-A DOCKER-USER -j RETURN\n-A DOCKER-USER -j HUBSTEAD-USERS\n"),
             ("-i hubstead0 -o hubstead0 -j DROP", "-i hubstead0 -o hubstead0 -j ACCEPT"),
             ("-N HUBSTEAD-USERS\n", "-N HUBSTEAD-USERS\n-N HUBSTEAD-OLD\n"),
+            ("-A OUTPUT -j HUBSTEAD-OUTPUT\n", ""),
+            ("--uid-owner 998 ", "--uid-owner 997 "),
+            ("--uid-owner 998 ", "--uid-owner 0 "),
         ],
     )  # fmt: skip
     def test_drift_is_seen(self, before: str, after: str) -> None:
@@ -166,6 +179,11 @@ class TestInForce:
     def test_drift_of_ipv6_is_seen(self) -> None:
         for line in ("-A INPUT -j HUBSTEAD-INPUT\n", "-A HUBSTEAD-USERS -i hubstead0 -j DROP\n"):
             assert not live(v6=LIVE_V6.replace(line, "")).enforces(self.V4, self.V6)
+
+    def test_a_host_without_private_ports_leaves_output_alone(self) -> None:
+        v4, v6 = firewall.rules(Policy(POLICY.openings, USERS))
+        assert "OUTPUT" not in v4 + v6
+        assert not live().enforces(v4, v6)
 
     def test_a_host_that_no_longer_has_users_gives_up_their_chain(self) -> None:
         v4, v6 = firewall.rules(Policy(POLICY.openings))

@@ -119,6 +119,37 @@ def test_no_account_of_the_host_can_take_a_port(
     assert holders(run) == {port: each.unit for port, each in open_to_all.items()}
 
 
+def may_connect(plan: Plan, data: dict[str, Any], **groups: list[str]) -> dict[str, list[str]]:
+    """ADDRESS:PORT to the accounts of the host that its rules let connect there."""
+    run = plan("firewall", data=data, **groups)
+    run.execute()
+    found: dict[str, list[str]] = {}
+    for line in run.files["/etc/hubstead/firewall/rules.v4.new"].splitlines():
+        if line.startswith("-A HUBSTEAD-OUTPUT "):
+            address, port = re.findall(r"-d (\S+)/32 .*--dport (\d+) ", line)[0]
+            accounts = found.setdefault(f"{address}:{port}", [])
+            assert "(refused)" not in accounts
+            accounts += re.findall(r"--uid-owner (\S+) -j RETURN$", line) or ["(refused)"]
+    assert all(accounts.pop() == "(refused)" for accounts in found.values())
+    return found
+
+
+def test_where_a_visitors_address_is_believed_only_the_services_own_accounts_connect(
+    plan: Plan,
+) -> None:
+    traefik, chp = (["root", "jupyterhub", name] for name in ("traefik", "chp"))
+    assert may_connect(plan, {}) == {"172.30.0.1:8081": traefik, "127.0.0.1:10": traefik}
+    assert may_connect(plan, {"proxy": "chp", "edge": "nginx"}) == {
+        "127.0.0.1:8000": ["root", "www-data"],
+        "172.30.0.1:8081": chp,
+        "127.0.0.1:12": chp,
+    }
+    # from the hub host itself nobody is believed to be the edge
+    apart = {"hub": [HUB], "edge": [f"@fake/{EDGE}"]}
+    assert "127.0.0.1:8000" not in may_connect(plan, {"edge": "nginx"}, **apart)
+    assert may_connect(plan, LAB) == {"127.0.0.1:8000": ["root", "www-data"]}
+
+
 def test_a_site_of_the_owners_is_not_ours() -> None:
     """The firewall lets people in to it; its port and certificate are the owner's."""
     front = [each for each in listeners(site(edge="nginx", edge_site=False)) if not each.role]

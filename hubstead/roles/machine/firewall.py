@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead import parts
+from hubstead import hub, parts
 from hubstead.listeners import Reach, listeners
-from hubstead.operations import files, packages, units
+from hubstead.operations import accounts, files, packages, units
 from hubstead.operations import firewall as chains
 from hubstead.operations.addresses import Connection, Resolvers, SshConnection
 from hubstead.operations.firewall import (
@@ -19,6 +20,7 @@ from hubstead.operations.firewall import (
     Network,
     Opening,
     Policy,
+    Private,
     Users,
 )
 from hubstead.programs import program
@@ -99,12 +101,18 @@ def _users(site: Site) -> Users:
     )
 
 
+def _private(site: Site) -> Iterator[Private]:
+    for each in listeners(site):
+        if each.accounts is not None:
+            yield Private(IPv4Address(each.address), each.port, each.accounts)
+
+
 def policy(site: Site) -> Policy:
     """What the settings and the topology mean for the host at hand. Raises LockOutError."""
     connection = host.get_fact(SshConnection, _sudo=False)
     ssh_port = refuse_lock_out(site[FirewallSettings], connection, host.name)
     users = _users(site) if site.serves("jupyterhub") else None
-    return Policy(tuple(_openings(site, ssh_port)), users)
+    return Policy(tuple(_openings(site, ssh_port)), users, tuple(_private(site)))
 
 
 @deploy("firewall")
@@ -114,6 +122,10 @@ def firewall(site: Site) -> None:
         return
     v4, v6 = chains.rules(policy(site))
 
+    if site.serves("jupyterhub"):
+        # the rules name them
+        for user in (hub.USER, parts.proxy(site).user):
+            accounts.system_user(name=f"Create the user {user}", user=user, home=f"/var/lib/{user}")
     packages.installed(name="Install iptables", packages=site.distribution.iptables_packages)
     files.present(
         name="Write the firewall's script and units",

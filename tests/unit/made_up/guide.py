@@ -39,6 +39,7 @@ def _verify(site: Site) -> None:
 
 PART = Proxy(
     unit=UNIT,
+    user="guide",
     api_port=API_PORT,
     configuration=lambda site: hub.Configuration(
         traits={"JupyterHub": {"proxy_class": "guide"}, "Guide": {"key": hub.credential("guide")}}

@@ -168,6 +168,7 @@ def _verify(site: Site) -> None:
 
 PART = Proxy(
     unit=UNIT,
+    user=USER,
     api_port=API_PORT,
     configuration=_configuration,
     credentials=lambda site: {"proxy": _password(site)},

@@ -11,6 +11,18 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 rules=/etc/hubstead/firewall/rules
 rollback=hubstead-firewall-rollback
 
+# Pass on all rules but those for an account that is gone: a table with one would not load at all.
+of_known_accounts() {
+    while read -r rule; do
+        case $rule in *' --uid-owner '*)
+            account=${rule#* --uid-owner }
+            id -u "${account%% *}" >/dev/null 2>&1 || continue
+            ;;
+        esac
+        printf '%s\n' "$rule"
+    done
+}
+
 # Put the rules of FILE in the place of ours, in one transaction: the kernel has the former rules
 # or these, and at no moment a part of them. Fails when somebody else's change comes in between.
 replace() { # TOOL FILE
@@ -25,7 +37,7 @@ replace() { # TOOL FILE
         echo "$live" | sed -n 's/^-N \(HUBSTEAD-[A-Z]*\)$/\1/p' | while read -r chain; do
             grep -q "^:$chain " "$2" || printf -- '-F %s\n-X %s\n' "$chain" "$chain"
         done
-        grep '^-' "$2" || :
+        { grep '^-' "$2" || :; } | of_known_accounts
         echo COMMIT
     } | "$1-restore" -w --noflush
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 
 import pytest
 
 from hubstead.operations import firewall
-from hubstead.operations.firewall import APPLY, RULES_V4, RULES_V6, Opening, Policy
+from hubstead.operations.firewall import APPLY, RULES_V4, RULES_V6, Opening, Policy, Private
 from tests.programs.conftest import Machine
 
 EVERYONE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -75,6 +75,44 @@ def test_a_trial_that_is_confirmed_lasts(host: Machine) -> None:
     enforced = rules(host)
     host.run(f"{APPLY} back; {APPLY}")
     assert rules(host) == enforced and "--dport 8443 " in enforced
+
+
+#: Connects as an account; prints how it went
+CONNECT = """
+setpriv --reuid={} --clear-groups python3 -c '
+import socket, sys
+try:
+    socket.create_connection(("127.0.0.1", {})).close()
+except OSError as error:
+    print(error.strerror)
+else:
+    print("connected")'
+"""
+
+
+def test_a_private_port_is_for_its_accounts(host: Machine) -> None:
+    """Whoever is there: one that is gone takes no other rule with it."""
+    private = Private(IPv4Address("127.0.0.1"), 4242, ("root", "nobody", "of-the-past"))
+    for path, text in zip(
+        (RULES_V4, RULES_V6), firewall.rules(Policy((), None, (private,))), strict=True
+    ):
+        host.write(path, text)
+    host.run(APPLY)
+    host.run("ip link set lo up")
+    serve = 'import socket, time; held = socket.create_server(("127.0.0.1", {})); time.sleep(60)'
+    for port in (4242, 4243):
+        host.run(f"python3 -c '{serve.format(port)}' >/dev/null 2>&1 & sleep 0.5")
+    answers = {
+        (account, port): host.says(CONNECT.format(account, port)).strip()
+        for account in ("root", "nobody", "daemon")
+        for port in (4242, 4243)
+    }
+    assert answers.pop(("daemon", 4242)) == "Connection refused"
+    assert set(answers.values()) == {"connected"}
+    (jump,) = [line for line in rules(host).splitlines() if line.startswith("-A OUTPUT")]
+    assert jump == "-A OUTPUT -j HUBSTEAD-OUTPUT"
+    host.run(f"{APPLY} remove")
+    assert "HUBSTEAD" not in rules(host)
 
 
 def test_other_words_are_refused(host: Machine) -> None:

@@ -11,6 +11,7 @@ from hubstead.listeners import LOOPBACK, Listener, listeners
 from hubstead.operations import checks, users_table
 from hubstead.operations.checks import CURL
 from hubstead.settings.edge import EdgeSettings
+from hubstead.settings.firewall import FirewallSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.tls import TlsSettings
 from hubstead.site import Site
@@ -71,6 +72,16 @@ def _hub(site: Site) -> None:
                 {parts.hub_url(site)}{site[HubSettings].hub_base_url}hub/metrics""",
         mend=f"journalctl -u jupyterhub; journalctl -u 'postgresql*' on {site.db.name}",
     )
+    if site[FirewallSettings].firewall:
+        checks.passes(
+            name="Try its port as an account of the host without rights",
+            part="Who reaches the Hub's port",
+            script=f"""
+                if setpriv --reuid=nobody --regid=nogroup --clear-groups \\
+                    {CURL} --output /dev/null {parts.hub_url(site)}
+                then echo it gets through; exit 1; fi""",
+            mend="iptables -S HUBSTEAD-OUTPUT",
+        )
     proxy.verify(site)
     spawner.verify(site)
 

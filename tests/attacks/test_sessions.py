@@ -86,11 +86,12 @@ def is_open(connection: websocket.WebSocket) -> bool:
     """Whether nobody has closed the connection; what it says is dropped."""
     try:
         while select.select([connection.sock], [], [], 0)[0]:
-            if not connection.recv():
+            kind, _ = connection.recv_data(control_frame=True)
+            if kind == websocket.ABNF.OPCODE_CLOSE:
                 return False
-    except (OSError, websocket.WebSocketException):
+    except websocket.WebSocketConnectionClosedException:
         return False
-    return connection.connected
+    return True
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@
 import time
 from collections.abc import Awaitable
 from typing import Any
-from weakref import WeakSet
 
 from jupyter_server import __version__
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -81,32 +80,33 @@ def delegate(
 application_class: Any = web.Application
 application_class.get_handler_delegate = delegate
 
-#: Websockets that were opened, and seconds from one look at them to the next
-OPEN: WeakSet[websocket.WebSocketHandler] = WeakSet()
+#: Websockets that are open, and seconds from one look at them to the next
+OPEN: set[Any] = set()
 LOOK = 15
 
 _WebSocketHandler: Any = websocket.WebSocketHandler
-_accept = _WebSocketHandler.get
+_serve = _WebSocketHandler.get
 
 
-async def accept(handler: Any, *arguments: Any, **options: Any) -> None:
-    """In the place of tornado.websocket.WebSocketHandler.get."""
-    await _accept(handler, *arguments, **options)
-    if isinstance(handler, AuthenticatedHandler) and handler.ws_connection:
-        if not looks.is_running():
-            looks.start()
-        OPEN.add(handler)
+async def serve(handler: Any, *arguments: Any, **options: Any) -> None:
+    """In the place of tornado.websocket.WebSocketHandler.get, which lasts as long as they do."""
+    if not isinstance(handler, AuthenticatedHandler):
+        await _serve(handler, *arguments, **options)
+        return
+    if not looks.is_running():
+        looks.start()
+    OPEN.add(handler)
+    try:
+        await _serve(handler, *arguments, **options)
+    finally:
+        OPEN.discard(handler)
 
 
 async def look() -> None:
     """Close the websockets of whom the Hub no longer lets in here."""
     for handler in list(OPEN):
-        if not handler.ws_connection:
-            OPEN.discard(handler)
-        elif not await _may_stay(handler):
+        if not await _may_stay(handler):
             handler.close(1008, "logged out")
-    if not OPEN:
-        looks.stop()
 
 
 async def _may_stay(handler: Any) -> bool:
@@ -122,7 +122,7 @@ async def _may_stay(handler: Any) -> bool:
 
 
 looks = PeriodicCallback(look, LOOK * 1000)
-_WebSocketHandler.get = accept
+_WebSocketHandler.get = serve
 
 #: What the Hub last said of each who asked, and when; seconds for which that holds without the Hub
 ANSWERS: dict[str, tuple[float, Any]] = {}

@@ -13,7 +13,7 @@ from jupyterhub.auth import Authenticator
 from tornado import web
 from traitlets import Integer, Unicode, default
 
-from hubstead_hub.sessions import Marks
+from hubstead_hub.sessions import Marks, mark_of
 from hubstead_hub.turns import FullError, Turns
 from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.names import normalised
@@ -190,6 +190,8 @@ class UsersTableAuthenticator(Authenticator):
             return None
         if user.must_change_password:
             raise PasswordChangeRequired(user.username)
+        if self.marks.get(user.username) is None:
+            self.marks.set({user.username: mark_of(user)})
         return {"name": user.username, "admin": user.admin}
 
     async def verify(self, handler: Any, username: str, password: str) -> User | None:
@@ -252,10 +254,11 @@ class UsersTableAuthenticator(Authenticator):
         None at all while the table cannot be read.
         """
         try:
-            return await self._in_thread(self._database_executor, self._reader.marks)
+            users = await self._in_thread(self._database_executor, self._reader.everyone)
         except UnavailableError as error:
             self.log.warning("Keeping all sessions: %s", error)
             return {}
+        return {user.username: mark_of(user) for user in users}
 
     async def refresh_user(self, user: Any, handler: Any = None) -> bool | dict[str, Any]:
         """False ends the session: of who is gone, disabled, or was given a new first password.

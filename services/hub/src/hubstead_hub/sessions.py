@@ -9,8 +9,10 @@ after a logout as before.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tornado.ioloop import PeriodicCallback
 
 from hubstead_userdb.errors import one_line
+from hubstead_userdb.table import User
 
 #: Not typed, and to be changed here
 _JupyterHub: Any = jupyterhub_app.JupyterHub
@@ -27,6 +30,13 @@ _new_token: Any = utils.new_token
 
 #: Seconds from one look to the next; a server has 30 to end in, and a minute is what is promised
 INTERVAL = 15
+
+
+def mark_of(user: User) -> str:
+    """What stands for the state of an account in Marks."""
+    # a few digits: enough to tell one hash from the next, too few to try passwords with
+    digits = hashlib.sha256(user.password_hash.encode()).hexdigest()[:8]
+    return f"{user.id}-{digits if user.enabled and not user.must_change_password else ''}"
 
 
 def _is_shut(mark: str) -> bool:
@@ -39,7 +49,7 @@ class Marks:
 
     A mark is the account's number, a dash, and what stands for its password, or nothing where it
     may have no session. Where that is another, the sessions of before are over. Who has no mark yet
-    begins with the one that is seen first.
+    begins with that of the login, or with the one that is seen first.
     """
 
     def __init__(self, file: Path) -> None:
@@ -47,8 +57,9 @@ class Marks:
         self._marks: dict[str, str] = {}
         #: Held by whoever changes an account, or compares it, together with its mark
         self.lock = asyncio.Lock()
-        if file.exists():
-            self._marks = json.loads(file.read_text())
+        # as good as none: one that a power cut left half
+        with suppress(FileNotFoundError, ValueError):
+            self._marks = dict(json.loads(file.read_text()))
 
     def get(self, name: str) -> str | None:
         return self._marks.get(name)
@@ -61,8 +72,10 @@ class Marks:
             return
         self._marks = kept
         new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(kept))
-        new.replace(self._file)
+        # on a full disk people still log in, and only a Hub that restarts does not know
+        with suppress(OSError):
+            new.write_text(json.dumps(kept))
+            new.replace(self._file)
 
 
 class Ends:

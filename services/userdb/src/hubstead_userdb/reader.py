@@ -19,13 +19,6 @@ Result = TypeVar("Result")
 # turn. Short, because it also is the longest that recovery goes unnoticed.
 _PAUSE = 1.0
 
-# A few digits: enough to tell one hash from the next, too few to try passwords with.
-_MARKS = """
-    SELECT username, id || '-' || CASE WHEN enabled AND NOT must_change_password
-        THEN left(encode(sha256(convert_to(password_hash, 'UTF8')), 'hex'), 8) ELSE '' END
-    FROM public.users
-"""
-
 
 class UsersReader:
     """Thread-safe access as the role ``userdb_reader``. Its calls block: use them from a thread.
@@ -66,18 +59,12 @@ class UsersReader:
 
         return self._run(find)
 
-    def marks(self) -> dict[str, str]:
-        """For each user the row's number, a dash, and digits that are others once the password is.
-
-        No digits for who may not log in, or has to choose a password first.
+    def everyone(self) -> list[table.User]:
+        """All users.
 
         :raises UnavailableError: if the table cannot be read.
         """
-
-        def read(connection: psycopg.Connection) -> dict[str, str]:
-            return dict(connection.execute(_MARKS).fetchall())
-
-        return self._run(read)
+        return self._run(table.everyone)
 
     def change_password(self, username: str, current_hash: str, new_hash: str) -> bool:
         """Replace the hash of an enabled user if it is still ``current_hash``; return whether so.

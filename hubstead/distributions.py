@@ -39,7 +39,11 @@ class Postgres(Service):
 
     user: str
     starter: str
-    configuration: str
+    version: int
+
+    @property
+    def configuration(self) -> str:
+        return f"/etc/postgresql/{self.version}/main"
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ def _debian(
             unit=f"postgresql@{postgres}-main.service",
             user="postgres",
             starter="postgresql.service",
-            configuration=f"/etc/postgresql/{postgres}/main",
+            version=postgres,
         ),
         nginx=DEBIAN_NGINX,
         nginx_http2=nginx_http2,

@@ -148,6 +148,59 @@ def _sql(*statements: str) -> StringCommand:
     )
 
 
+#: $1 is the version. Ends where the cluster was made, or there is no server
+_UNLESS_WHOLE = r"""
+set -eu
+conf=/etc/postgresql/$1/main data=/var/lib/postgresql/$1/main
+command -v pg_createcluster >/dev/null || exit 0
+[ ! -f "$conf/postgresql.conf" ] || [ ! -d "$conf/conf.d" ] || exit 0
+"""
+
+# What PostgreSQL makes for itself has numbers below 16384 (FirstNormalObjectId): a cluster with
+# others holds somebody's data.
+_MAKE_ANEW = r"""
+if find "$data/base" -printf '%f\n' 2>/dev/null |
+    awk -F'[._]' '$1 ~ /^[0-9]+$/ && $1 >= 16384 { found = 1 } END { exit !found }' ||
+    [ -n "$(ls "$data/pg_tblspc" 2>/dev/null)" ]
+then
+    echo "$conf has no postgresql.conf, or no conf.d, but $data holds databases: put it back" >&2
+    exit 1
+fi
+rm -rf "$conf" "$data"
+if [ -r /etc/default/locale ]; then . /etc/default/locale; export LANG; fi
+pg_createcluster -u postgres "$1" main
+"""
+
+
+class CutShort(FactBase[bool]):
+    """Whether the cluster "main" of a version was never made to its end."""
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self, version: int) -> StringCommand:
+        script = _UNLESS_WHOLE + "echo cut short"
+        return StringCommand("sh -c", QuoteString(script), "sh", str(version))
+
+    def process(self, output: list[str]) -> bool:
+        return bool(output)
+
+
+@operation()
+def whole(version: int) -> Generator[StringCommand]:
+    """Ensure that the cluster "main" of an installed server was made to its end.
+
+    Where the making was cut, the package takes what is there for a cluster (postinst of
+    postgresql-VERSION, and pg_createcluster(1)). It is made anew, unless it holds databases.
+
+    + version: PostgreSQL's major one.
+    """
+    if host.get_fact(CutShort, version):
+        script = _UNLESS_WHOLE + _MAKE_ANEW
+        yield StringCommand("sh -c", QuoteString(script), "sh", str(version))
+
+
 @operation()
 def login_role(role: str, password: str) -> Generator[StringCommand]:
     """Ensure a role that may log in with `password` and has no other attribute.

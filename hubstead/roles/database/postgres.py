@@ -74,6 +74,7 @@ def postgres(site: Site) -> None:
     hub = networks(site, site.hub) if apart else []
 
     packages.installed(name="Install PostgreSQL", packages=server.packages)
+    cluster.whole(name="Make its cluster whole", version=server.version)
     if apart:
         accounts.member(
             name="Let PostgreSQL read the key of the host",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import subprocess
+from pathlib import Path
 
 import pytest
 from pyinfra.api import FactProcessError, OperationValueError
@@ -12,6 +14,7 @@ from pyinfra.api import FactProcessError, OperationValueError
 from hubstead.operations.postgres import (
     Cluster,
     ClusterState,
+    CutShort,
     DatabaseState,
     RoleState,
     database,
@@ -19,6 +22,7 @@ from hubstead.operations.postgres import (
     login_role,
     scram_verifier,
     verifies,
+    whole,
 )
 from tests.unit.operations.support import Command, commands
 
@@ -154,3 +158,52 @@ def test_no_answer_is_an_empty_cluster_and_a_strange_one_an_error() -> None:
     assert Cluster().process([""]) == ClusterState()
     with pytest.raises(FactProcessError):
         Cluster().process(["psql: error"])
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> Path:
+    """A server's directories, and a pg_createcluster that says that it was called."""
+    for name in ("etc/15/main", "data/15/main/base/5", "data/15/main/pg_tblspc", "bin"):
+        (tmp_path / name).mkdir(parents=True)
+    program = tmp_path / "bin/pg_createcluster"
+    program.write_text(f'#!/bin/sh\nls -A {tmp_path}/*/15; echo "made $*"\n')
+    program.chmod(0o755)
+    return tmp_path
+
+
+def mend(making: Path) -> str:
+    (command,) = commands(whole, {CutShort: True}, version=15)
+    paths = {"/etc/postgresql": making / "etc", "/var/lib/postgresql": making / "data"}
+    line = f"PATH={making}/bin:$PATH; {command.line}"
+    for path, mine in paths.items():
+        line = line.replace(path, str(mine))
+    return Command(line).run()
+
+
+def test_a_cluster_that_was_made_is_left_alone(making: Path) -> None:
+    assert commands(whole, {CutShort: False}, version=15) == []
+    (making / "etc/15/main/conf.d").mkdir()
+    (making / "etc/15/main/postgresql.conf").touch()
+    # it was made since somebody looked, by the package
+    assert mend(making) == ""
+
+
+@pytest.mark.parametrize("there", ["etc/15/main/conf.d/x", "etc/15/main/postgresql.conf", "x"])
+def test_a_cluster_whose_making_was_cut_is_made_anew(making: Path, there: str) -> None:
+    (making / there).parent.mkdir(exist_ok=True)
+    (making / there).touch()
+    for name in ("1247", "1247_fsm", "PG_VERSION", "pg_filenode.map", "16383.1"):
+        (making / "data/15/main/base/5" / name).touch()
+    said = mend(making)
+    assert said.endswith("made -u postgres 15 main\n") and "main" not in said.split("made")[0]
+
+
+@pytest.mark.parametrize("data", ["base/16384/1247", "base/5/16384.1", "pg_tblspc/16390"])
+def test_a_cluster_that_holds_something_stays(making: Path, data: str) -> None:
+    kept = making / "data/15/main" / data
+    kept.parent.mkdir(exist_ok=True)
+    kept.touch()
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        mend(making)
+    assert "holds databases: put it back" in caught.value.stderr
+    assert kept.exists() and (making / "etc/15/main").exists()

@@ -76,6 +76,12 @@ def sql(database: str, query: str) -> str:
     return run(f'cd / && runuser -u postgres -- psql -AtX -d {database} -c "{query}"')
 
 
+def rule(line: str) -> str:
+    """A rule without its counters, and with the names of accounts for their numbers."""
+    line = re.sub(r" \[\d+:\d+\]", "", line)
+    return re.sub(r"(?<=--uid-owner )\d+", lambda number: pwd.getpwuid(int(number[0]))[0], line)
+
+
 def manifest() -> dict[str, object]:
     """Files, units, accounts, packages, chains, database objects, Docker objects."""
     chains = run("iptables-save; ip6tables-save")
@@ -88,7 +94,7 @@ def manifest() -> dict[str, object]:
         "failed": run("systemctl list-units --no-legend --failed"),
         "accounts": accounts(),
         "packages": packages.split("\n"),
-        "chains": sorted(re.sub(r" \[\d+:\d+\]", "", line) for line in rules),
+        "chains": sorted(rule(line) for line in rules),
         "roles": sql("postgres", "SELECT rolname, rolcanlogin, rolsuper FROM pg_roles ORDER BY 1"),
         "databases": sql("postgres", "SELECT datname, datacl FROM pg_database ORDER BY 1"),
         "tables": sql("userdb", tables),

@@ -80,12 +80,15 @@ _APACHE_FOLLOWS = """
 export DEBIAN_FRONTEND=noninteractive
 apt-get install -qy --no-install-recommends libapache2-mod-xsendfile >/dev/null
 printf 'XSendFile On\\nXSendFilePath /etc\\n' >/etc/apache2/conf-enabled/follow.conf
+systemctl reset-failed apache2
 systemctl restart apache2
 """
 _APACHE_FOLLOWS_NO_MORE = """
 export DEBIAN_FRONTEND=noninteractive
 rm /etc/apache2/conf-enabled/follow.conf
 apt-get purge -qy libapache2-mod-xsendfile >/dev/null
+# the packages have restarted it as well: on a fast machine oftener than systemd lets it
+systemctl reset-failed apache2
 systemctl restart apache2
 """
 _APACHE_LEADS = """

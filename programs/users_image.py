@@ -36,8 +36,12 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 
 def inspected(image: str, template: str) -> str:
-    """A value of an image, empty where there is no such image."""
-    return docker("image", "inspect", "--format", template, image, check=False)
+    """A value of an image, empty where there is none. Ends the program where docker fails."""
+    command = ["docker", "image", "inspect", "--format", template, image]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode and "no such image" not in done.stderr.lower():
+        sys.exit(f"docker image inspect: {done.stderr[-2000:] or done.returncode}")
+    return done.stdout.strip()
 
 
 def parse_updates(text: str) -> dict[str, tuple[str, str]]:

@@ -80,5 +80,5 @@ def test_debians_updates_reach_people_at_their_next_start(service: Service) -> N
     assert identity(service) == built
     assert outdated not in images(service)
     assert service.run("deploys/docker.py").changed == []
-    # only this test made something of the original
-    service.sudo(f"docker builder prune --force --all; docker image rm {original}")
+    # only this test made something of the original; Docker 20.10 has removed it with what it made
+    service.sudo(f"docker builder prune --force --all; docker image rm {original} || true")

@@ -51,15 +51,21 @@ class Policy:
 
     + repository: of its image; a build on this host tags it with 12 hexadecimal digits.
     + network: the users' network.
-    + volumes, home: its volume is named `volumes` and its owner, and mounted at `home`.
+    + files, home: its files are in the directory `files`/OWNER, and mounted at `home`.
+    + shared: what everybody's server has beside that, each as Docker's API calls a bind.
+    + uids, gid: it runs as the uid of that directory, which is one from the first to the last of
+      these, and as this gid.
     + memory, cpus, processes: bytes, cores, and processes with threads, at the most.
     + host_config: what the filter adds, as Docker's API calls it.
     """
 
     repository: str
     network: str
-    volumes: str
+    files: str
     home: str
+    shared: list[str]
+    uids: tuple[int, int]
+    gid: int
     memory: int
     cpus: float
     processes: int
@@ -68,6 +74,22 @@ class Policy:
     def is_image(self, image: object) -> bool:
         pattern = rf"{re.escape(self.repository)}:[0-9a-f]{{12}}"
         return isinstance(image, str) and bool(re.fullmatch(pattern, image, re.ASCII))
+
+    @property
+    def targets(self) -> list[str]:
+        """Where something is mounted in a server."""
+        return [self.home, *(bind.split(":")[1] for bind in self.shared)]
+
+    def user(self, owner: str) -> str:
+        """Whom a server runs as. Raises RefusedError where its owner has no files."""
+        try:
+            uid = Path(self.files, owner).stat().st_uid
+        except OSError as error:
+            raise RefusedError(f"there are no files for the server: {error}") from error
+        first, last = self.uids
+        if not first <= uid <= last:
+            raise RefusedError(f"{self.files}/{owner} does not belong to a person")
+        return f"{uid}:{self.gid}"
 
     def is_ours(self, container: dict[str, Any]) -> bool:
         """Whether Docker describes a person's server, perhaps one from before this filter."""
@@ -145,7 +167,7 @@ def _host_config(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str,
     }
     rules = optional | {
         "NetworkMode": _one_of(policy.network),
-        "Binds": _one_of([f"{policy.volumes}{owner}:{policy.home}:rw"]),
+        "Binds": _one_of([f"{policy.files}/{owner}:{policy.home}:rw", *policy.shared]),
         "CapDrop": _one_of(["ALL"]),
         "SecurityOpt": _one_of(["no-new-privileges"]),
         "Memory": _up_to(policy.memory),
@@ -161,7 +183,7 @@ def description(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str, 
     """What Docker is asked to make, from what the Hub wants. Raises RefusedError."""
     optional = {
         "ExposedPorts": _one_of({"8888/tcp": None}),
-        "Volumes": _one_of({policy.home: {}}),
+        "Volumes": _one_of({place: {} for place in policy.targets}),
         **dict.fromkeys(("AttachStdout", "AttachStderr"), _one_of(True, False)),
         **dict.fromkeys(
             ("AttachStdin", "OpenStdin", "StdinOnce", "Tty", "NetworkDisabled"), _one_of(False)
@@ -174,7 +196,8 @@ def description(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str, 
         "HostConfig": (lambda value: isinstance(value, dict), "an object"),
     }
     checked = _checked("", given, rules, set(optional))
-    return checked | {"HostConfig": _host_config(policy, owner, checked["HostConfig"])}
+    host_config = _host_config(policy, owner, checked["HostConfig"])
+    return checked | {"User": policy.user(owner), "HostConfig": host_config}
 
 
 @dataclass(frozen=True)
@@ -385,7 +408,8 @@ def serve(listener: socket.socket, policing: Filter) -> NoReturn:
 
 
 def main() -> NoReturn:
-    policy = Policy(**json.loads(Path(sys.argv[1]).read_text()))
+    document = json.loads(Path(sys.argv[1]).read_text())
+    policy = Policy(**{**document, "uids": tuple(document["uids"])})
     # the first of the descriptors that systemd hands over
     with socket.socket(fileno=3) as listener:
         serve(listener, Filter(policy))

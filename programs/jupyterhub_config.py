@@ -45,10 +45,14 @@ def _credential(name: str) -> Path:
     return Path(os.environ["CREDENTIALS_DIRECTORY"], name)
 
 
+#: Bytes, and seconds in which they have to be here
+BODIES = {"max_body_size": 4 << 20, "body_timeout": 60}
+
+
 def bound_bodies() -> None:
     """Tornado 6 keeps up to 100 MB of each request in memory (HTTPServer, max_body_size), before it
-    is known whose it is, and JupyterHub 6.1.1 has no setting for that. What people, servers and
-    services send to the Hub is a few KiB.
+    is known whose it is, and as long as it takes. JupyterHub 6.1.1 has no setting for that. What
+    people, servers and services send to the Hub is a few KiB.
     """
     from tornado.httpserver import HTTPServer
 
@@ -56,7 +60,7 @@ def bound_bodies() -> None:
     initialize = server_class.initialize
 
     def bounded(server: HTTPServer, *arguments: Any, **options: Any) -> None:
-        initialize(server, *arguments, **{"max_body_size": 4 << 20, **options})
+        initialize(server, *arguments, **{**BODIES, **options})
 
     server_class.initialize = bounded
 
@@ -164,6 +168,12 @@ def forget_images_that_are_refused() -> None:
     DockerSpawner.check_allowed = check_allowed
 
 
+def give_people_files() -> None:
+    from hubstead_hub import files
+
+    files.give_people_files()
+
+
 def say_so_while_docker_is_away() -> None:
     """Who starts a server reads what is missing, and not that some connection was aborted."""
     from docker.errors import APIError, DockerException
@@ -203,6 +213,7 @@ CODE: tuple[Callable[[], None], ...] = (
     lead_back_to_where_servers_are,
     end_sessions_of_who_left,
     forget_images_that_are_refused,
+    give_people_files,
     say_so_while_docker_is_away,
 )
 

@@ -10,6 +10,12 @@ from hubstead.settings.application import ApplicationSettings
 from hubstead.settings.model import AUTHENTICATORS, SPAWNERS, Others, Settings
 from hubstead.texts import in_bytes, is_path
 
+#: Below / (hier(7)); services see nothing of /home and /root (systemd.exec(5), ProtectHome=)
+SYSTEMS = {
+    "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "lost+found", "proc",
+    "root", "run", "sbin", "sys", "tmp", "usr",
+}  # fmt: skip
+
 
 class HubSettings(Settings):
     """The Hub and the users' servers."""
@@ -37,6 +43,22 @@ class HubSettings(Settings):
         description="Memory of all users' servers together; where they need more, what needs most "
         "of them is killed. By default what the host has, less a quarter, but at least 1 and at "
         "most 4 GiB, for the Hub, the proxy, the database and the system.",
+    )
+    hub_tmp_limit: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d*[MGT]$",
+        description="What /tmp of a user's server holds; it counts as memory of the server, and is "
+        "gone with it. By default half of `hub_memory_limit`.",
+    )
+    hub_files: str = Field(
+        "/srv/hubstead/files",
+        description="Where people's files are, a directory each: on a disk of yours, say "
+        "(docs/servers.md).",
+    )
+    hub_shared_files: dict[str, str] = Field(
+        {},
+        description="Directories of the host that everybody's server has, and nobody's can change: "
+        'path there to path in servers, such as {"/srv/course": "/course"}.',
     )
     hub_cpu_limit: float = Field(
         2.0, gt=0, allow_inf_nan=False, description="Processor cores of a user's server."
@@ -78,13 +100,56 @@ class HubSettings(Settings):
             )
         return value
 
+    @field_validator("hub_files")
+    @classmethod
+    def _own_directory(cls, value: str) -> str:
+        top, _, below = value.lstrip("/").partition("/")
+        if not is_path(f"{value}/") or not below:
+            raise ValueError(
+                "not the path of a directory below another, of letters, digits and - . _ ~, such "
+                'as "/srv/hubstead/files"'
+            )
+        if top in SYSTEMS:
+            raise ValueError(
+                f"/{top} is the system's, or hidden from services: take a directory below /srv, "
+                "/mnt or one of your own; another disk can be mounted there"
+            )
+        return value
+
+    @field_validator("hub_shared_files")
+    @classmethod
+    def _paths(cls, value: dict[str, str]) -> dict[str, str]:
+        for path in (*value, *value.values()):
+            top = path.lstrip("/").partition("/")[0]
+            if not top or not is_path(f"{path}/"):
+                raise ValueError(
+                    f"{path!r} is no path of letters, digits and - . _ ~, such as /srv/course"
+                )
+            if top in SYSTEMS:
+                raise ValueError(f"{path!r}: /{top} is the system's, there and in servers")
+        if len(set(value.values())) < len(value):
+            raise ValueError("two directories have one place in servers")
+        return value
+
     def check(self) -> None:
+        for path in self.hub_shared_files:
+            if f"{self.hub_files}/".startswith(f"{path}/"):
+                raise ValueError(
+                    f"`hub_shared_files`: {path} has everybody's files in it (`hub_files`)"
+                )
         together = self.hub_servers_memory
         if together and in_bytes(together) < in_bytes(self.hub_memory_limit):
             raise ValueError(
                 f"`hub_servers_memory` = {together!r} is less than one server may have: "
                 f"`hub_memory_limit` = {self.hub_memory_limit!r}"
             )
+
+    @property
+    def tmp_limit(self) -> int:
+        """Bytes that /tmp of a server holds."""
+        if self.hub_tmp_limit:
+            return in_bytes(self.hub_tmp_limit)
+        return in_bytes(self.hub_memory_limit) // 2
 
     def servers_memory(self, memory: int) -> int:
         """Bytes of all servers together.

@@ -74,7 +74,7 @@ class Hub:
             "HostConfig": {
                 "Memory": 1 << 30, "NetworkMode": "hubstead", "CapDrop": ["ALL"],
                 "SecurityOpt": ["no-new-privileges"],
-                "Binds": [f"hubstead-user-{owner}:/home/jovyan:rw"],
+                "Binds": [f"/srv/hubstead/files/{owner}:/home/jovyan:rw"],
                 "CpuQuota": 100000, "CpuPeriod": 100000, "PidsLimit": 100,
             },
         }  # fmt: skip
@@ -174,7 +174,7 @@ def test_no_container_is_more_than_a_persons_server(
         {
             "the host's files": hub.create(Binds=["/:/home/jovyan:rw"]),
             "the host's files, too": hub.create(
-                Binds=["hubstead-user-eve:/home/jovyan:rw", "/:/mnt"]
+                Binds=["/srv/hubstead/files/eve:/home/jovyan:rw", "/:/mnt"]
             ),
             "as a mount": hub.create(Mounts=[{"Type": "bind", "Source": "/", "Target": "/mnt"}]),
             "Docker's socket": hub.create(Binds=["/run/docker.sock:/home/jovyan:rw"]),

@@ -24,7 +24,7 @@ def context(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Itera
     home = trusting_home(tmp_path_factory.mktemp("home"), service.site.ca)
     with chromium(home, **{NAME: service.address}) as browser:
         yield profile(browser)
-    service.sudo("docker rm -f hubstead-admin--; docker volume rm -f hubstead-user-admin")
+    service.sudo("docker rm -f hubstead-admin--; rm -r /srv/hubstead/files/admin")
 
 
 @pytest.fixture

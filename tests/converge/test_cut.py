@@ -81,9 +81,11 @@ def test_cut_deploys_end_in_the_state_of_an_uncut_one(
 
 def test_cut_changes_lose_nothing_of_a_person(service: Service) -> None:
     lab = service.lab
-    volume = "/var/lib/docker/volumes/hubstead-user-carol/_data"
+    # as an earlier version kept files: the cut runs move it
+    volume, files = "hubstead-user-carol", "/srv/hubstead/files/carol"
+    data = f"/var/lib/docker/volumes/{volume}/_data"
     lab.run(HOST, "sudo hub-users add carol --password-stdin", input="a long enough password\n")
-    lab.run(HOST, f"sudo mkdir -p {volume} && echo kept | sudo tee {volume}/work.ipynb")
+    lab.run(HOST, f"sudo docker volume create {volume} && echo kept | sudo tee {data}/work.ipynb")
     rows = "sudo runuser -u postgres -- psql -AtX -d userdb -c 'TABLE users ORDER BY id'"
     before = lab.run(HOST, rows).stdout
 
@@ -101,4 +103,4 @@ def test_cut_changes_lose_nothing_of_a_person(service: Service) -> None:
     assert finished.status == 0, finished.output
     assert pyinfra(INVENTORY, "deploys/all.py", *change).changed == []
     assert lab.run(HOST, rows).stdout == before
-    assert lab.run(HOST, f"sudo cat {volume}/work.ipynb").stdout == "kept\n"
+    assert lab.run(HOST, f"sudo cat {files}/work.ipynb").stdout == "kept\n"

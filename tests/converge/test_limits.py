@@ -61,7 +61,9 @@ for path in ("/etc/passwd", "/opt/jupyter/bin/python", "/proc/sys/kernel/core_pa
 """
     with service.person("alice").kernel() as kernel:
         lines = kernel.run(look).splitlines()
-    assert lines == ["59000 1 {'0000000000000000'}", "[]", "[]", *["True"] * 2, *["False"] * 3]
+    uid, _, rest = lines[0].partition(" ")
+    assert 70000 <= int(uid) < 80000 and rest == "1 {'0000000000000000'}"
+    assert lines[1:] == ["[]", "[]", *["True"] * 2, *["False"] * 3]
 
 
 def test_docker_runs_it_as_the_settings_say(service: Service) -> None:
@@ -75,8 +77,11 @@ def test_docker_runs_it_as_the_settings_say(service: Service) -> None:
     assert host["PidsLimit"] == 512
     assert (host["CgroupParent"], host["OomScoreAdj"]) == ("hubstead-users.slice", 500)
     assert host["PidMode"] == host["UTSMode"] == "" and host["IpcMode"] != "host"
-    assert [mount["Type"] for mount in described["Mounts"]] == ["volume"]
-    assert described["Config"]["User"] == "jovyan"
+    assert host["ReadonlyRootfs"] is True and sorted(host["Tmpfs"]) == ["/run", "/tmp"]
+    mounts = [(mount["Type"], mount["Source"]) for mount in described["Mounts"]]
+    assert mounts == [("bind", "/srv/hubstead/files/alice")]
+    owner = service.sudo("stat -c %u /srv/hubstead/files/alice").strip()
+    assert described["Config"]["User"] == f"{owner}:59000"
 
 
 @pytest.fixture

@@ -87,6 +87,10 @@ def test_one_host(lab: Lab, before: Path, tmp_path: Path) -> None:
     deploy_before(before, INVENTORY)
     service = Service(lab, tmp_path)
     service.servers = None
+    # one whose server is off at the time of the deploy, and one at work
+    service.person("bob").notebook("bobs.ipynb", "2 + 2")
+    patiently(service.person("bob").stop_server)
+    service.person("ada").notebook("adas.ipynb", "1 + 1")
     with service.person("ada").kernel() as kernel:
         kernel.run("memory = 'kept'")
         shown = serial(lab, NAME)
@@ -94,10 +98,16 @@ def test_one_host(lab: Lab, before: Path, tmp_path: Path) -> None:
         deploy_twice(INVENTORY, "hub_user_domains=false", "hub_people_trust_each_other=true")
         check_kept(kernel)
         assert serial(lab, NAME) == shown
+        assert service.person("ada").cells("adas.ipynb") == ["1 + 1"]
+    volumes = "docker volume ls --quiet | grep hubstead-user- || true"
+    assert service.sudo(volumes) == "hubstead-user-ada\n"
+    assert service.person("bob").cells("bobs.ipynb") == ["2 + 2"]
     # a server from before is the Hub's to end, and to start
     patiently(service.person("ada").stop_server)
     with service.person("ada").kernel() as kernel:
         assert kernel.run("print(6*7)") == "42\n"
+    assert service.person("ada").cells("adas.ipynb") == ["1 + 1"]
+    assert service.sudo(volumes) == ""
     assert service.visitor("ada").try_to_log_in(PASSWORD).status_code == 302
 
 

@@ -12,11 +12,23 @@ IMAGE = "hubstead/singleuser:7cd3b8675f0e"
 NAME = "hubstead-ada--"
 ID = "0c1bed64a9a5b565752a547bf7cb67583adc893d784059502e83770ca39041b5"
 CREATE = f"/v1.45/containers/create?name={NAME}"
-POLICY = Policy(
+
+
+class Roomy(Policy):
+    """As if everybody had files, of one uid."""
+
+    def user(self, owner: str) -> str:
+        return f"70001:{self.gid}"
+
+
+POLICY = Roomy(
     repository="hubstead/singleuser",
     network="hubstead",
-    volumes="hubstead-user-",
+    files="/srv/hubstead/files",
     home="/home/jovyan",
+    shared=[],
+    uids=(70000, 79999),
+    gid=59000,
     memory=2 << 30,
     cpus=1.5,
     processes=512,
@@ -30,7 +42,7 @@ WANTED: dict[str, Any] = {
     "Volumes": {"/home/jovyan": {}}, "NetworkDisabled": False,
     "HostConfig": {
         "Memory": 2147483648, "NetworkMode": "hubstead", "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges"], "Binds": ["hubstead-user-ada:/home/jovyan:rw"],
+        "SecurityOpt": ["no-new-privileges"], "Binds": ["/srv/hubstead/files/ada:/home/jovyan:rw"],
         "Links": [], "CpuQuota": 150000, "CpuPeriod": 100000, "PidsLimit": 512,
         "AutoRemove": True, "Init": True, "Mounts": [],
     },

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from programs.docker_filter import Filter, RefusedError, Request
+from programs.docker_filter import Filter, Policy, RefusedError, Request
 from tests.kit.docker import CREATE, ID, IMAGE, NAME, OURS, POLICY, WANTED, Docker, changed
 
 REMOVE = "?v=True&link=False&force=False"
@@ -24,7 +27,7 @@ def create(body: dict[str, Any] | bytes, target: str = CREATE) -> dict[str, Any]
 
 
 def test_what_the_spawner_wants_is_made_with_what_the_policy_adds() -> None:
-    wanted = changed("HostConfig.OomScoreAdj", 500)
+    wanted = changed("HostConfig.OomScoreAdj", 500) | {"User": "70001:59000"}
     assert create(WANTED) == wanted
     # an owner's other limits, and an engine that ends containers which remove themselves
     body = changed("HostConfig.AutoRemove", False)
@@ -40,6 +43,7 @@ def test_what_the_spawner_wants_is_made_with_what_the_policy_adds() -> None:
         ("Image", f"{IMAGE}\n"),
         ("Image", "hubstead/base:7cd3b8675f0e"),
         ("User", "root"),
+        ("User", "70001:59000"),
         ("Entrypoint", ["/bin/sh"]),
         ("Labels", {"a": "b"}),
         ("Healthcheck", {"Test": ["CMD", "true"]}),
@@ -59,9 +63,12 @@ def test_what_the_spawner_wants_is_made_with_what_the_policy_adds() -> None:
         ("HostConfig.Privileged", False),
         ("HostConfig.Binds", ["/:/home/jovyan:rw"]),
         ("HostConfig.Binds", ["/run/docker.sock:/home/jovyan:rw"]),
-        ("HostConfig.Binds", ["hubstead-user-bob:/home/jovyan:rw"]),
-        ("HostConfig.Binds", ["hubstead-user-ada:/home/jovyan:rw", "/:/mnt"]),
-        ("HostConfig.Binds", ["hubstead-user-ada:/:rw"]),
+        ("HostConfig.Binds", ["/srv/hubstead/files/bob:/home/jovyan:rw"]),
+        ("HostConfig.Binds", ["/srv/hubstead/files/ada:/home/jovyan:rw", "/:/mnt"]),
+        ("HostConfig.Binds", ["/srv/hubstead/files/ada:/:rw"]),
+        ("HostConfig.Binds", ["hubstead-user-ada:/home/jovyan:rw"]),
+        ("HostConfig.Binds", ["/srv/hubstead/files/ada/../bob:/home/jovyan:rw"]),
+        ("HostConfig.Binds", ["/srv/hubstead/files:/home/jovyan:rw"]),
         ("HostConfig.Binds", []),
         ("HostConfig.Binds", None),
         ("HostConfig.binds", ["/:/mnt"]),
@@ -153,9 +160,34 @@ def test_a_container_has_the_name_of_a_persons(name: str) -> None:
         create(WANTED, f"/v1.45/containers/create?name={name}")
 
 
+def test_what_the_owner_shares_is_there_for_all_and_as_the_policy_has_it() -> None:
+    policy = replace(POLICY, shared=["/srv/course:/course:ro"])
+    binds = ["/srv/hubstead/files/ada:/home/jovyan:rw", "/srv/course:/course:ro"]
+    body = changed("HostConfig.Binds", binds)
+    body["Volumes"] = {"/home/jovyan": {}, "/course": {}}
+    docker = Docker()
+    Filter(policy, docker).answer(Request("POST", CREATE, json.dumps(body).encode()))
+    (asked,) = docker.asked
+    assert json.loads(asked.body)["HostConfig"]["Binds"] == binds
+    for wrong in (binds[:1], [*binds, "/srv/x:/x:ro"], [binds[0], "/srv/course:/course:rw"]):
+        body["HostConfig"]["Binds"] = wrong
+        with pytest.raises(RefusedError, match="Binds"):
+            Filter(policy, docker).answer(Request("POST", CREATE, json.dumps(body).encode()))
+
+
+def test_it_runs_as_whom_its_files_belong_to(tmp_path: Path) -> None:
+    files, uid = tmp_path / "files", os.getuid()
+    (files / "ada").mkdir(parents=True)
+    policy = replace(Policy(**asdict(POLICY)), files=str(files), uids=(uid, uid))
+    assert policy.user("ada") == f"{uid}:59000"
+    for owner, uids in (("bob", (uid, uid)), ("ada", (uid + 1, uid + 9))):
+        with pytest.raises(RefusedError):
+            replace(policy, uids=uids).user(owner)
+
+
 @pytest.mark.parametrize(("name", "owner"), [("b-c3-b6--", "b-c3-b6"), ("a--x-2dy", "a")])
-def test_a_container_gets_the_volume_of_whom_it_is_for(name: str, owner: str) -> None:
-    body = changed("HostConfig.Binds", [f"hubstead-user-{owner}:/home/jovyan:rw"])
+def test_a_container_gets_the_files_of_whom_it_is_for(name: str, owner: str) -> None:
+    body = changed("HostConfig.Binds", [f"/srv/hubstead/files/{owner}:/home/jovyan:rw"])
     assert create(body, f"/v1.45/containers/create?name=hubstead-{name}")
 
 

@@ -29,8 +29,11 @@ LIFTED = {
     "hubstead-firewall-docker": FIREWALL,
     "hubstead-login": NETWORK,
     "hubstead-login-relay": set(),
+    "hubstead-people-files@": {
+        "CapabilityBoundingSet", "ProtectSystem", "RestrictSUIDSGID", "SystemCallFilter",
+    },
     "hubstead-port": NETWORK | {"PrivateTmp"},
-    "hubstead-users-image": NETWORK | {"ProtectHome", "ReadWritePaths"},
+    "hubstead-users-image": NETWORK | {"ProtectHome", "ReadWritePaths", "SystemCallFilter"},
     "jupyterhub": NETWORK | {"MemoryDenyWriteExecute", "ReadWritePaths", "UMask"},
     "jupyterlab": NETWORK | {
         "InaccessiblePaths", "MemoryDenyWriteExecute", "ProcSubset", "ReadWritePaths",

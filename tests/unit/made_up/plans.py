@@ -29,10 +29,10 @@ def test_the_hub_gets_what_they_add(plan: Plan) -> None:
     assert "LoadCredential=guide:/etc/jupyterhub/credentials/guide\n" in unit
     assert "LoadCredential=users:" not in unit and "LoadCredential=proxy:" not in unit
     assert "# it draws maps\nPrivateDevices=no\n" in unit
-    assert (
-        "After=network-online.target docker.service hubstead-docker-filter.socket guide.service"
-        in unit
+    needs = (
+        "docker.service hubstead-docker-filter.socket hubstead-people-files.socket guide.service"
     )
+    assert f"After=network-online.target {needs}" in unit
     assert run.files["/etc/jupyterhub/credentials/guide"] not in ("", json.dumps(traits))
 
 

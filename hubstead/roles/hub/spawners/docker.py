@@ -11,7 +11,16 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from hubstead import hub, parts
-from hubstead.operations import accounts, checks, docker, files, packages, releases, units
+from hubstead.operations import (
+    accounts,
+    checks,
+    docker,
+    files,
+    packages,
+    people_files,
+    releases,
+    units,
+)
 from hubstead.operations.addresses import Interface, Interfaces, SshConnection
 from hubstead.parts import Spawner
 from hubstead.programs import program
@@ -40,8 +49,17 @@ _LISTENER, _FILTER = (f"/etc/systemd/system/{FILTER}.{suffix}" for suffix in ("s
 #: All servers together, as systemd and Docker's cgroup driver of that name have it
 SLICE = "hubstead-users.slice"
 _SLICE = f"/etc/systemd/system/{SLICE}"
-#: A person's volume, and where it is
+#: What makes people's files ready, and where it is told where they are
+_HELPER = "hubstead-people-files"
+_PLACES = "/etc/hubstead/people-files.json"
+_FILES_SOCKET, _FILES = (
+    f"/etc/systemd/system/{_HELPER}{suffix}" for suffix in (".socket", "@.service")
+)
+#: A person's volume in earlier versions, and where files are in a server
 VOLUMES, HOME = "hubstead-user-", "/home/jovyan"
+#: Whom files belong to: none of Debian's ranges has these uids (Debian Policy, 9.2.2; subuid(5)
+#: begins at 100000); the gid is that of the image's user
+UIDS, GID = (70000, 79999), 59000
 
 
 #: Run on the host: which of the arguments, each ADDRESS:PORT, answer there
@@ -87,6 +105,9 @@ def context(site: Site) -> dict[str, files.File]:
         packages=settings.docker_image_packages,
         base=base,
         codename=codename,
+        uids=UIDS,
+        gid=GID,
+        home=HOME,
     )
     certificates = {
         f"certificates/{path.stem}.crt": files.File(path.read_bytes())
@@ -139,6 +160,18 @@ def _refuse_others_interfaces(site: Site) -> None:
                     f"`docker_subnet` = {settings.docker_subnet}: set `docker_subnet` to a network "
                     "that you do not use."
                 )
+
+
+#: Run on the host: the argument is the socket of what makes files ready; a request for nobody
+_NOBODYS = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.settimeout(10)
+    asked.connect(sys.argv[1])
+    asked.sendall(b"{}\\n")
+    print(answer := asked.recv(1000).decode())
+sys.exit(answer != '{"error": "the request is none"}\\n')
+"""
 
 
 @deploy("docker")
@@ -226,13 +259,25 @@ def _policy(site: Site) -> str:
     policy = {
         "repository": IMAGE,
         "network": NETWORK,
-        "volumes": VOLUMES,
+        "files": settings.hub_files,
         "home": HOME,
+        "shared": [f"{path}:{place}:ro" for path, place in settings.hub_shared_files.items()],
+        "uids": UIDS,
+        "gid": GID,
         "memory": in_bytes(settings.hub_memory_limit),
         "cpus": settings.hub_cpu_limit,
         "processes": settings.hub_process_limit,
         # the slice is for all together; and where the host is full, a server goes before the Hub
-        "host_config": {"CgroupParent": SLICE, "OomScoreAdj": 500},
+        "host_config": {
+            "CgroupParent": SLICE,
+            "OomScoreAdj": 500,
+            # nothing is written but a person's files, and what counts as the server's memory
+            "ReadonlyRootfs": True,
+            "Tmpfs": {
+                "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={settings.tmp_limit}",
+                "/run": "rw,noexec,nosuid,nodev,mode=1777,size=16m",
+            },
+        },
     }
     return json.dumps(policy, indent=2) + "\n"
 
@@ -273,10 +318,69 @@ def docker_filter(site: Site) -> None:
     )
 
 
+def _refuse_another_place(site: Site) -> None:
+    """Raises PyinfraError where people's files are at another place than the settings say."""
+    files, there = site[HubSettings].hub_files, host.get_fact(people_files.Place, _PLACES)
+    if there not in (None, files):
+        raise PyinfraError(
+            f"{host.name}: people's files are in {there}, and `hub_files` = {files!r}; nothing was "
+            "changed. Move them first (docs/servers.md, Files), or set `hub_files` back."
+        )
+
+
+def _refuse_absent_directories(site: Site) -> None:
+    """Raises PyinfraError where a directory for everybody is none: Docker would make it, empty."""
+    shared = site[HubSettings].hub_shared_files
+    if not shared:
+        return
+    known = host.get_fact(files.Paths, list(shared))
+    for path in shared:
+        state = known.get(path)
+        if state and state.kind == "link" and state.end:
+            _, state = state.end
+        if state is None or state.kind != "directory":
+            raise PyinfraError(
+                f"{host.name}: there is no directory {path}, of `hub_shared_files`; nothing was "
+                "changed. Make it, or take it out."
+            )
+
+
+@deploy("files")
+def people(site: Site) -> None:
+    """A directory and a uid for each person, where earlier versions had volumes of one uid."""
+    directory = site[HubSettings].hub_files
+    places = {"files": directory, "volumes": VOLUMES, "uids": UIDS, "gid": GID}
+    unit = render("docker", _FILES, files=directory, program=people_files.PROGRAM, places=_PLACES)
+    files.present(
+        name="Write what makes people's files ready",
+        entries={
+            "/usr/local/lib/hubstead": files.Directory(),
+            people_files.PROGRAM: files.File(program("people_files.py"), mode="755"),
+            # whose they are is nobody's to list
+            directory: files.Directory(mode="711"),
+            _PLACES: files.File(json.dumps(places, indent=2) + "\n"),
+            _FILES: files.File(unit),
+            _FILES_SOCKET: files.File(
+                render("docker", _FILES_SOCKET, socket=f"/run/{_HELPER}.sock", user=hub.USER)
+            ),
+        },
+    )
+    units.running(name="Listen for the Hub", unit=f"{_HELPER}.socket")
+    people_files.adopted(
+        name="Move the files of people's volumes",
+        prefix=VOLUMES,
+        files=directory,
+        places=_PLACES,
+    )
+
+
 def _deploy(site: Site) -> None:
+    _refuse_another_place(site)
+    _refuse_absent_directories(site)
     install(site=site)
     singleuser(site=site)
     docker_filter(site=site)
+    people(site=site)
 
 
 def _configuration(site: Site) -> hub.Configuration:
@@ -295,7 +399,8 @@ def _configuration(site: Site) -> hub.Configuration:
                 "use_internal_ip": True,
                 "remove": True,
                 "notebook_dir": HOME,
-                "volumes": {VOLUMES + "{username}": HOME},
+                "volumes": {f"{settings.hub_files}/{{username}}": HOME},
+                "read_only_volumes": settings.hub_shared_files,
                 "mem_limit": settings.hub_memory_limit,
                 "cpu_limit": settings.hub_cpu_limit,
                 "extra_host_config": {
@@ -310,7 +415,11 @@ def _configuration(site: Site) -> hub.Configuration:
             },
             "Spawner": {"default_url": "/lab", "http_timeout": 60, "start_timeout": 120},
         },
-        code=("forget_images_that_are_refused", "say_so_while_docker_is_away"),
+        code=(
+            "forget_images_that_are_refused",
+            "give_people_files",
+            "say_so_while_docker_is_away",
+        ),
     )
 
 
@@ -354,6 +463,29 @@ def _verify(site: Site) -> None:
         f" {checks.CURL} --fail --output /dev/null --unix-socket {SOCKET} http://localhost/version",
         mend=f"journalctl -u {FILTER}",
     )
+    checks.passes(
+        name="Ask what makes people's files ready, as the Hub does",
+        part="What makes people's files ready",
+        script=f"setpriv --reuid={hub.USER} --regid={hub.USER} --init-groups"
+        f" python3 -c {shlex.quote(_NOBODYS)} /run/{_HELPER}.sock",
+        mend=f"systemctl status {_HELPER}.socket; journalctl -u '{_HELPER}@*'",
+    )
+    _say_what_is_in_volumes(site)
+
+
+def _say_what_is_in_volumes(site: Site) -> None:
+    found = host.get_fact(people_files.Volumes, VOLUMES, site[HubSettings].hub_files)
+    if found["used"]:
+        logger.info(
+            f"{host.name}: the files of {len(found['used'])} people are in volumes of an earlier "
+            "version, which their servers still have: they move when a server starts anew."
+        )
+    if found["free"]:
+        logger.warning(
+            f"{host.name}: the files of {', '.join(found['free'][:5])} are in volumes of an "
+            f"earlier version and were not moved; {people_files.PROGRAM} {_PLACES} adopt NAME "
+            "says why."
+        )
 
 
 def _network(site: Site) -> parts.Network:
@@ -365,7 +497,11 @@ PART = Spawner(
     configuration=_configuration,
     lock="docker",
     deploy=_deploy,
-    units=lambda site: (site.distribution.docker.unit, f"{FILTER}.socket"),
+    units=lambda site: (
+        site.distribution.docker.unit,
+        f"{FILTER}.socket",
+        f"{_HELPER}.socket",
+    ),
     left=lambda site: (site.distribution.docker.group,),
     network=_network,
     verify=_verify,

@@ -13,7 +13,7 @@ from jupyterhub.auth import Authenticator
 from tornado import web
 from traitlets import Integer, Unicode, default
 
-from hubstead_hub.sessions import Marks, mark_of
+from hubstead_hub.sessions import Marks, account_of, mark_of
 from hubstead_hub.turns import FullError, Turns
 from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.names import normalised
@@ -183,14 +183,23 @@ class UsersTableAuthenticator(Authenticator):
         """The user's name and whether an admin, or None for a wrong name or password.
 
         :raises PasswordChangeRequired: if both are right, and the password has to be changed.
-        :raises HTTPError: 429 after too many failures, 503 while the table cannot be read.
+        :raises HTTPError: 429 after too many failures, 503 while the table cannot be read, or while
+            something of a former account of this name is still there.
         """
         user = await self.verify(handler, data.get("username", ""), data.get("password", ""))
         if user is None:
             return None
         if user.must_change_password:
             raise PasswordChangeRequired(user.username)
-        if self.marks.get(user.username) is None:
+        former = account_of(self.marks.get(user.username))
+        if former not in (None, str(user.id)):
+            # whose server may still run
+            raise TryLater(
+                503,
+                "The former account of this name is being ended. Please try again in a minute.",
+                30,
+            )
+        if former is None:
             self.marks.set({user.username: mark_of(user)})
         return {"name": user.username, "admin": user.admin}
 
@@ -247,6 +256,14 @@ class UsersTableAuthenticator(Authenticator):
             if changed:
                 self.marks.set({user.username: None})
         return changed
+
+    async def account(self, name: str) -> str | None:
+        """What tells an account from the next one of its name; None where that is not known."""
+        try:
+            user = await self._in_thread(self._database_executor, self._reader.find, name)
+        except UnavailableError:
+            return account_of(self.marks.get(name))
+        return str(user.id) if user is not None else None
 
     async def standing(self) -> dict[str, str]:
         """The mark of each account (hubstead_hub.sessions.Marks).

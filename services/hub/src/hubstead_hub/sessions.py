@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,21 @@ _new_token: Any = utils.new_token
 #: Seconds from one look to the next; a server has 30 to end in, and a minute is what is promised
 INTERVAL = 15
 
+#: Called with each user of the Hub whose account is gone, and the account's number where it is
+#: known, once nothing of theirs runs
+LEAVING: list[Callable[[Any, str | None], Awaitable[None]]] = []
+
 
 def mark_of(user: User) -> str:
     """What stands for the state of an account in Marks."""
     # a few digits: enough to tell one hash from the next, too few to try passwords with
     digits = hashlib.sha256(user.password_hash.encode()).hexdigest()[:8]
     return f"{user.id}-{digits if user.enabled and not user.must_change_password else ''}"
+
+
+def account_of(mark: str | None) -> str | None:
+    """The number of the account, where there is a mark."""
+    return mark.split("-")[0] if mark else None
 
 
 def _is_shut(mark: str) -> bool:
@@ -63,6 +72,9 @@ class Marks:
 
     def get(self, name: str) -> str | None:
         return self._marks.get(name)
+
+    def names(self) -> set[str]:
+        return set(self._marks)
 
     def set(self, marks: Mapping[str, str | None]) -> None:
         """Keep these; None: forget."""
@@ -108,11 +120,18 @@ class Ends:
             over: dict[str, str | None] = {}
             for name, mark in now.items():
                 before = marks.get(name)
-                if mark and before and mark.split("-")[0] != before.split("-")[0]:
+                if mark and before and account_of(mark) != account_of(before):
                     over[name] = None
                 elif mark is None or _is_shut(mark) or before not in (None, mark):
                     over[name] = mark
-            marks.set({name: mark for name, mark in now.items() if name not in over})
+            seen = {name: mark for name, mark in now.items() if name not in over}
+            # accounts that are gone, and that the Hub has nothing of
+            gone = {
+                name: None
+                for name in marks.names() - now.keys()
+                if account_of(marks.get(name)) != account_of(standing.get(name))
+            }
+            marks.set({**seen, **gone})
             return over
 
     async def _end(self, name: str, mark: str | None) -> None:
@@ -135,6 +154,8 @@ class Ends:
             await self._app.proxy.delete_user(user, spawner.name)
             await user.stop(spawner.name)
         if mark is None:
+            for leave in LEAVING:
+                await leave(user, account_of(marks.get(name)))
             # with what the next one of that name should not get: groups, shares
             await user.delete_spawners()
             self._app.users.delete(user)

@@ -3,7 +3,7 @@
 
 - A large body is read from somebody who has logged in, and from nobody else. Tornado 6 reads a
   request to its end, into memory, before Jupyter Server 2 asks whose it is: five strangers with
-  500 MB each ended somebody's server, and every kernel in it.
+  500 MB each ended somebody's server, and every kernel in it. A small one has two minutes.
 - A websocket is closed soon after the Hub stops to know the visitor: a kernel or a terminal asks
   once, as it opens.
 - The Hub's answers are asked for again every 15 s (HubOAuth.cache_max_age), and outlive that where
@@ -11,19 +11,18 @@
 - Nobody is told the version who has not logged in; `_xsrf` goes over HTTPS alone.
 """
 
-import time
 from collections.abc import Awaitable
 from typing import Any
 
 from jupyter_server import __version__
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIVersionHandler, AuthenticatedHandler
-from jupyterhub.services.auth import HubAuth
+from jupyterhub.services.auth import HubAuth, _ExpiringDict
 from tornado import httputil, web, websocket
 from tornado.ioloop import PeriodicCallback
 
-#: Bytes that are read from anybody
-SMALL = 1 << 20
+#: Bytes that are read from anybody, and seconds in which they have to be here
+SMALL, PATIENCE = 1 << 20, 120
 
 
 def is_large(headers: httputil.HTTPHeaders) -> bool:
@@ -40,6 +39,8 @@ class Delegate(web._HandlerDelegate):
     ) -> Awaitable[None] | None:
         if is_large(headers):
             return self._large(start_line, headers)
+        connection: Any = self.connection
+        connection.set_body_timeout(PATIENCE)
         return super().headers_received(start_line, headers)
 
     async def _large(self, start_line: Any, headers: httputil.HTTPHeaders) -> None:
@@ -124,9 +125,10 @@ async def _may_stay(handler: Any) -> bool:
 looks = PeriodicCallback(look, LOOK * 1000)
 _WebSocketHandler.get = serve
 
-#: What the Hub last said of each who asked, and when; seconds for which that holds without the Hub
-ANSWERS: dict[str, tuple[float, Any]] = {}
+_expiring: Any = _ExpiringDict
+#: Seconds for which what the Hub last said of somebody holds without the Hub
 WHILE_AWAY = 600
+ANSWERS: Any = _expiring(WHILE_AWAY)
 
 _HubAuth: Any = HubAuth
 _ask = _HubAuth._check_hub_authorization
@@ -136,22 +138,17 @@ async def ask(
     self: Any, url: str, api_token: str, cache_key: str | None = None, use_cache: bool = True
 ) -> Any:
     """In the place of jupyterhub.services.auth.HubAuth._check_hub_authorization."""
-    now = time.monotonic()
-    for key, (when, _) in list(ANSWERS.items()):
-        if when < now - WHILE_AWAY:
-            del ANSWERS[key]
     try:
         answer = await _ask(self, url, api_token, cache_key=cache_key, use_cache=use_cache)
     except web.HTTPError:
-        if cache_key not in ANSWERS:
+        answer = ANSWERS.get(cache_key)
+        if answer is None:
             raise
-        answer = self.cache[cache_key] = ANSWERS[cache_key][1]
+        self.cache[cache_key] = answer
         return answer
-    if cache_key and not answer:
-        ANSWERS.pop(cache_key, None)
-    elif cache_key and ANSWERS.get(cache_key, (now, None))[1] is not answer:
+    if cache_key and answer is not ANSWERS.get(cache_key):
         # not out of the cache
-        ANSWERS[cache_key] = now, answer
+        ANSWERS[cache_key] = answer
     return answer
 
 

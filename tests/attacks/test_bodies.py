@@ -5,6 +5,7 @@ Each announces far more than it sends, and is told no. Who reads on would wait f
 
 from __future__ import annotations
 
+import shlex
 import socket
 import ssl
 
@@ -91,6 +92,45 @@ def test_a_server_reads_no_large_body_of_a_stranger(
         assert outcome(service, method, path, *headers) in refused, headers
     told = outcome(service, method, path, "Transfer-Encoding: chunked", piece=CHUNK)
     assert told in refused
+
+
+# A byte every two seconds; prints for each of the arguments, ADDRESS:PORT/PATH, who gave up first.
+_SLOWLY = """
+import socket, sys, threading, time
+def dribble(target):
+    place, _, path = target.partition("/")
+    address, _, port = place.rpartition(":")
+    with socket.create_connection((address, int(port)), timeout=2) as connection:
+        head = f"POST /{path} HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 1000\\r\\n\\r\\n"
+        connection.sendall(head.encode())
+        end = time.monotonic() + 180
+        while time.monotonic() < end:
+            try:
+                connection.sendall(b"x")
+                connection.recv(4096)
+                break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        else:
+            print(target, "takes forever")
+            return
+    print(target, "ends")
+threads = [threading.Thread(target=dribble, args=(target,)) for target in sys.argv[1:]]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_nobody_takes_forever_over_a_small_body(service: Service) -> None:
+    """The Hub gives it one minute, a server two; the front may keep its half for longer."""
+    targets = ["172.30.0.1:8081/hub/login"]
+    targets += [f"{service.server_address('alice')}:8888/user/alice/login"]
+    command = shlex.join(["python3", "-c", _SLOWLY, *targets])
+    assert sorted(service.sudo(command).splitlines()) == [f"{each} ends" for each in targets]
 
 
 def test_many_strangers_at_once_end_nobodys_kernel(service: Service) -> None:

@@ -39,9 +39,10 @@ lint: .venv/test ## style, types and the slips of shell
 	.venv/bin/mypy
 	.venv/bin/shellcheck programs/*.sh
 
-bench: .venv/ready ## a deploy against a plain shell script, side by side in one run
+bench: .venv/test ## a deploy against a plain shell script, and what neighbours of the greedy notice
 	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)
 	$(PYTHON) -m bench
+	$(PYTHON) -m bench.neighbours
 
 docs: .venv/ready ## write the settings reference again
 	$(PYTHON) -m hubstead.reference

@@ -94,7 +94,7 @@ for place, chunk in (("/tmp", 1 << 24), ("/run", 1 << 20)):
             while size < 4 << 30:
                 size += file.write(bytes(chunk))
         except OSError as error:
-            print(place, error.strerror, size >> 20)
+            print(place, error.errno, size >> 20)
     path.unlink()
 """
     with service.person("eve").kernel() as kernel:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.neighbours import LIMITS, Bench
 from tests.kit.hub_client import KernelError, patiently
 from tests.kit.service import Service, container
 from tests.kit.support import eventually
@@ -82,6 +83,17 @@ def test_docker_runs_it_as_the_settings_say(service: Service) -> None:
     assert mounts == [("bind", "/srv/hubstead/files/alice")]
     owner = service.sudo("stat -c %u /srv/hubstead/files/alice").strip()
     assert described["Config"]["User"] == f"{owner}:59000"
+
+
+def test_the_bench_of_neighbours_measures_everything(service: Service) -> None:
+    """As `make bench`, but with one person, for a moment."""
+    table = Bench(people=1, seconds=1).report(service).splitlines()
+    assert [line.split("  ")[0] for line in table[1:]] == list(LIMITS)
+    for line in table[1:]:
+        saves, *_ = line.removeprefix(
+            next(name for name in LIMITS if line.startswith(name))
+        ).split()
+        assert int(saves) > 0, line
 
 
 @pytest.fixture

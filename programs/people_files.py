@@ -92,9 +92,9 @@ class Files:
             directory, owner = self.root / name, self._owner(name)
             if account and owner not in ("", account):
                 self._put_aside(name)
+            self._adopt(name)
             if not directory.exists():
-                if not self._adopt(name):
-                    self._copy(SKELETON, name)
+                self._copy(SKELETON, name)
                 self._finish(name)
             uid, (first, last) = directory.stat().st_uid, self.places.uids
             if not first <= uid <= last:
@@ -108,19 +108,16 @@ class Files:
     def leave(self, name: str, account: str) -> None:
         """Whoever has the name next finds nothing of this account."""
         with self._locked(name):
-            directory, owner = self.root / name, self._owner(name)
-            if account and owner not in ("", account):
+            if account and self._owner(name) not in ("", account):
                 # somebody else by now
                 return
-            if not directory.exists() and self._adopt(name):
-                self._finish(name)
+            self._adopt(name)
             self._put_aside(name)
 
     def adopt(self, name: str) -> None:
         """Move a volume of an earlier version; nothing where there is none, or a directory."""
         with self._locked(name):
-            if not (self.root / name).exists() and self._adopt(name):
-                self._finish(name)
+            self._adopt(name)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -163,7 +160,11 @@ class Files:
             directory.rename(aside)
         (self.accounts / name).unlink(missing_ok=True)
 
-    def _adopt(self, name: str) -> bool:
+    def _adopt(self, name: str) -> None:
+        if not (self.root / name).exists() and self._empty_volume(name):
+            self._finish(name)
+
+    def _empty_volume(self, name: str) -> bool:
         """Whether what somebody's volume had is in `moving`, with the volume gone."""
         volume, moving = f"{self.places.volumes}{name}", self.moving / name
         there = volume in docker("volume", "ls", "--quiet").splitlines()
@@ -221,7 +222,8 @@ class Files:
         }
         # those of files that somebody removed last
         free = [uid for uid in range(first, last + 1) if uid not in taken]
-        newer = [uid for uid in free if uid > max(taken, default=0)]
+        latest = max(taken)
+        newer = [uid for uid in free if uid > latest]
         if not free:
             raise FilesError(f"all of the uids from {first} to {last} have files: remove some")
         return (newer or free)[0]

@@ -62,6 +62,7 @@ VOLUMES, HOME = "hubstead-user-", "/home/jovyan"
 UIDS, GID = (70000, 79999), 59000
 
 
+_AS_THE_HUB = f"setpriv --reuid={hub.USER} --regid={hub.USER} --init-groups"
 #: Run on the host: which of the arguments, each ADDRESS:PORT, answer there
 _ANSWERING = """
 import socket, sys
@@ -459,15 +460,13 @@ def _verify(site: Site) -> None:
     checks.passes(
         name="Ask the filter before Docker, as the Hub does",
         part="The filter before Docker",
-        script=f"setpriv --reuid={hub.USER} --regid={hub.USER} --init-groups"
-        f" {checks.CURL} --fail --output /dev/null --unix-socket {SOCKET} http://localhost/version",
+        script=f"{_AS_THE_HUB} {checks.CURL} --fail --output /dev/null --unix-socket {SOCKET} http://localhost/version",
         mend=f"journalctl -u {FILTER}",
     )
     checks.passes(
         name="Ask what makes people's files ready, as the Hub does",
         part="What makes people's files ready",
-        script=f"setpriv --reuid={hub.USER} --regid={hub.USER} --init-groups"
-        f" python3 -c {shlex.quote(_NOBODYS)} /run/{_HELPER}.sock",
+        script=f"{_AS_THE_HUB} python3 -c {shlex.quote(_NOBODYS)} /run/{_HELPER}.sock",
         mend=f"systemctl status {_HELPER}.socket; journalctl -u '{_HELPER}@*'",
     )
     _say_what_is_in_volumes(site)

@@ -13,6 +13,8 @@ from typing import Any
 
 #: The Hub's own
 USER = "jupyterhub"
+#: What a command begins with to be run as it, by root
+AS_ITSELF = f"setpriv --reuid={USER} --regid={USER} --init-groups"
 #: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
 CREDENTIALS = "/etc/jupyterhub/credentials"
 

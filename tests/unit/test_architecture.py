@@ -20,7 +20,7 @@ LAYERS = (
     {"notes", "parts", "releases", "wanted"},
     {"listeners"},
     {"certificates", "ports"},
-    {"database", "edges"},
+    {"database", "edges", "people"},
     {"roles"},
     {"retire"},
 )

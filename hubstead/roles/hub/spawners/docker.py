@@ -10,14 +10,13 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead import hub, parts
+from hubstead import hub, parts, people
 from hubstead.operations import (
     accounts,
     checks,
     docker,
     files,
     packages,
-    people_files,
     releases,
     units,
 )
@@ -49,20 +48,7 @@ _LISTENER, _FILTER = (f"/etc/systemd/system/{FILTER}.{suffix}" for suffix in ("s
 #: All servers together, as systemd and Docker's cgroup driver of that name have it
 SLICE = "hubstead-users.slice"
 _SLICE = f"/etc/systemd/system/{SLICE}"
-#: What makes people's files ready, and where it is told where they are
-_HELPER = "hubstead-people-files"
-_PLACES = "/etc/hubstead/people-files.json"
-_FILES_SOCKET, _FILES = (
-    f"/etc/systemd/system/{_HELPER}{suffix}" for suffix in (".socket", "@.service")
-)
-#: A person's volume in earlier versions, and where files are in a server
-VOLUMES, HOME = "hubstead-user-", "/home/jovyan"
-#: Whom files belong to: none of Debian's ranges has these uids (Debian Policy, 9.2.2; subuid(5)
-#: begins at 100000); the gid is that of the image's user
-UIDS, GID = (70000, 79999), 59000
 
-
-_AS_THE_HUB = f"setpriv --reuid={hub.USER} --regid={hub.USER} --init-groups"
 #: Run on the host: which of the arguments, each ADDRESS:PORT, answer there
 _ANSWERING = """
 import socket, sys
@@ -106,9 +92,9 @@ def context(site: Site) -> dict[str, files.File]:
         packages=settings.docker_image_packages,
         base=base,
         codename=codename,
-        uids=UIDS,
-        gid=GID,
-        home=HOME,
+        uids=people.UIDS,
+        gid=people.GID,
+        home=people.HOME,
     )
     certificates = {
         f"certificates/{path.stem}.crt": files.File(path.read_bytes())
@@ -161,18 +147,6 @@ def _refuse_others_interfaces(site: Site) -> None:
                     f"`docker_subnet` = {settings.docker_subnet}: set `docker_subnet` to a network "
                     "that you do not use."
                 )
-
-
-#: Run on the host: the argument is the socket of what makes files ready; a request for nobody
-_NOBODYS = """
-import socket, sys
-with socket.socket(socket.AF_UNIX) as asked:
-    asked.settimeout(10)
-    asked.connect(sys.argv[1])
-    asked.sendall(b"{}\\n")
-    print(answer := asked.recv(1000).decode())
-sys.exit(answer != '{"error": "the request is none"}\\n')
-"""
 
 
 @deploy("docker")
@@ -261,10 +235,10 @@ def _policy(site: Site) -> str:
         "repository": IMAGE,
         "network": NETWORK,
         "files": settings.hub_files,
-        "home": HOME,
+        "home": people.HOME,
         "shared": [f"{path}:{place}:ro" for path, place in settings.hub_shared_files.items()],
-        "uids": UIDS,
-        "gid": GID,
+        "uids": people.UIDS,
+        "gid": people.GID,
         "memory": in_bytes(settings.hub_memory_limit),
         "cpus": settings.hub_cpu_limit,
         "processes": settings.hub_process_limit,
@@ -319,69 +293,12 @@ def docker_filter(site: Site) -> None:
     )
 
 
-def _refuse_another_place(site: Site) -> None:
-    """Raises PyinfraError where people's files are at another place than the settings say."""
-    files, there = site[HubSettings].hub_files, host.get_fact(people_files.Place, _PLACES)
-    if there not in (None, files):
-        raise PyinfraError(
-            f"{host.name}: people's files are in {there}, and `hub_files` = {files!r}; nothing was "
-            "changed. Move them first (docs/servers.md, Files), or set `hub_files` back."
-        )
-
-
-def _refuse_absent_directories(site: Site) -> None:
-    """Raises PyinfraError where a directory for everybody is none: Docker would make it, empty."""
-    shared = site[HubSettings].hub_shared_files
-    if not shared:
-        return
-    known = host.get_fact(files.Paths, list(shared))
-    for path in shared:
-        state = known.get(path)
-        if state and state.kind == "link" and state.end:
-            _, state = state.end
-        if state is None or state.kind != "directory":
-            raise PyinfraError(
-                f"{host.name}: there is no directory {path}, of `hub_shared_files`; nothing was "
-                "changed. Make it, or take it out."
-            )
-
-
-@deploy("files")
-def people(site: Site) -> None:
-    """A directory and a uid for each person, where earlier versions had volumes of one uid."""
-    directory = site[HubSettings].hub_files
-    places = {"files": directory, "volumes": VOLUMES, "uids": UIDS, "gid": GID}
-    unit = render("docker", _FILES, files=directory, program=people_files.PROGRAM, places=_PLACES)
-    files.present(
-        name="Write what makes people's files ready",
-        entries={
-            "/usr/local/lib/hubstead": files.Directory(),
-            people_files.PROGRAM: files.File(program("people_files.py"), mode="755"),
-            # whose they are is nobody's to list
-            directory: files.Directory(mode="711"),
-            _PLACES: files.File(json.dumps(places, indent=2) + "\n"),
-            _FILES: files.File(unit),
-            _FILES_SOCKET: files.File(
-                render("docker", _FILES_SOCKET, socket=f"/run/{_HELPER}.sock", user=hub.USER)
-            ),
-        },
-    )
-    units.running(name="Listen for the Hub", unit=f"{_HELPER}.socket")
-    people_files.adopted(
-        name="Move the files of people's volumes",
-        prefix=VOLUMES,
-        files=directory,
-        places=_PLACES,
-    )
-
-
 def _deploy(site: Site) -> None:
-    _refuse_another_place(site)
-    _refuse_absent_directories(site)
+    people.refuse_what_is_elsewhere(site)
     install(site=site)
     singleuser(site=site)
     docker_filter(site=site)
-    people(site=site)
+    people.ready(site=site)
 
 
 def _configuration(site: Site) -> hub.Configuration:
@@ -399,8 +316,8 @@ def _configuration(site: Site) -> hub.Configuration:
                 "network_name": NETWORK,
                 "use_internal_ip": True,
                 "remove": True,
-                "notebook_dir": HOME,
-                "volumes": {f"{settings.hub_files}/{{username}}": HOME},
+                "notebook_dir": people.HOME,
+                "volumes": {f"{settings.hub_files}/{{username}}": people.HOME},
                 "read_only_volumes": settings.hub_shared_files,
                 "mem_limit": settings.hub_memory_limit,
                 "cpu_limit": settings.hub_cpu_limit,
@@ -460,31 +377,10 @@ def _verify(site: Site) -> None:
     checks.passes(
         name="Ask the filter before Docker, as the Hub does",
         part="The filter before Docker",
-        script=f"{_AS_THE_HUB} {checks.CURL} --fail --output /dev/null --unix-socket {SOCKET} http://localhost/version",
+        script=f"{hub.AS_ITSELF} {checks.CURL} --fail --output /dev/null --unix-socket {SOCKET} http://localhost/version",
         mend=f"journalctl -u {FILTER}",
     )
-    checks.passes(
-        name="Ask what makes people's files ready, as the Hub does",
-        part="What makes people's files ready",
-        script=f"{_AS_THE_HUB} python3 -c {shlex.quote(_NOBODYS)} /run/{_HELPER}.sock",
-        mend=f"systemctl status {_HELPER}.socket; journalctl -u '{_HELPER}@*'",
-    )
-    _say_what_is_in_volumes(site)
-
-
-def _say_what_is_in_volumes(site: Site) -> None:
-    found = host.get_fact(people_files.Volumes, VOLUMES, site[HubSettings].hub_files)
-    if found["used"]:
-        logger.info(
-            f"{host.name}: the files of {len(found['used'])} people are in volumes of an earlier "
-            "version, which their servers still have: they move when a server starts anew."
-        )
-    if found["free"]:
-        logger.warning(
-            f"{host.name}: the files of {', '.join(found['free'][:5])} are in volumes of an "
-            f"earlier version and were not moved; {people_files.PROGRAM} {_PLACES} adopt NAME "
-            "says why."
-        )
+    people.verify(site)
 
 
 def _network(site: Site) -> parts.Network:
@@ -499,7 +395,7 @@ PART = Spawner(
     units=lambda site: (
         site.distribution.docker.unit,
         f"{FILTER}.socket",
-        f"{_HELPER}.socket",
+        people.SOCKET_UNIT,
     ),
     left=lambda site: (site.distribution.docker.group,),
     network=_network,

@@ -1,0 +1,130 @@
+"""People's files: a directory and a uid for each person, whatever their servers run in."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from pyinfra import logger
+from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
+
+from hubstead import hub
+from hubstead.operations import checks, files, people_files, units
+from hubstead.programs import program
+from hubstead.render import render
+from hubstead.settings.jupyterhub import HubSettings
+from hubstead.site import Site
+
+#: What makes people's files ready, and where it is told where they are
+_HELPER = "hubstead-people-files"
+_PLACES = "/etc/hubstead/people-files.json"
+SOCKET_UNIT = f"{_HELPER}.socket"
+_LISTENER, _SERVICE = (f"/etc/systemd/system/{_HELPER}{end}" for end in (".socket", "@.service"))
+#: A person's volume in earlier versions, and where files are in a server
+VOLUMES, HOME = "hubstead-user-", "/home/jovyan"
+#: Whom files belong to: none of Debian's ranges has these uids (Debian Policy, 9.2.2; subuid(5)
+#: begins at 100000); the gid is that of the image's user
+UIDS, GID = (70000, 79999), 59000
+
+#: Run on the host: the argument is the socket of what makes files ready; a request for nobody
+_NOBODYS = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.settimeout(10)
+    asked.connect(sys.argv[1])
+    asked.sendall(b"{}\\n")
+    print(answer := asked.recv(1000).decode())
+sys.exit(answer != '{"error": "the request is none"}\\n')
+"""
+
+
+def refuse_what_is_elsewhere(site: Site) -> None:
+    """Raises PyinfraError where directories of the settings are not where these say."""
+    _refuse_another_place(site)
+    _refuse_absent_directories(site)
+
+
+def _refuse_another_place(site: Site) -> None:
+    """Raises PyinfraError where people's files are at another place than the settings say."""
+    files, there = site[HubSettings].hub_files, host.get_fact(people_files.Place, _PLACES)
+    if there not in (None, files):
+        raise PyinfraError(
+            f"{host.name}: people's files are in {there}, and `hub_files` = {files!r}; nothing was "
+            "changed. Move them first (docs/servers.md, Files), or set `hub_files` back."
+        )
+
+
+def _refuse_absent_directories(site: Site) -> None:
+    """Raises PyinfraError where a directory for everybody is none: Docker would make it, empty."""
+    shared = site[HubSettings].hub_shared_files
+    if not shared:
+        return
+    known = host.get_fact(files.Paths, list(shared))
+    for path in shared:
+        state = known.get(path)
+        if state and state.kind == "link" and state.end:
+            _, state = state.end
+        if state is None or state.kind != "directory":
+            raise PyinfraError(
+                f"{host.name}: there is no directory {path}, of `hub_shared_files`; nothing was "
+                "changed. Make it, or take it out."
+            )
+
+
+@deploy("files")
+def ready(site: Site) -> None:
+    """A directory and a uid for each person, where earlier versions had volumes of one uid."""
+    directory = site[HubSettings].hub_files
+    places = {"files": directory, "volumes": VOLUMES, "uids": UIDS, "gid": GID}
+    service = render(
+        "people", _SERVICE, files=directory, program=people_files.PROGRAM, places=_PLACES
+    )
+    files.present(
+        name="Write what makes people's files ready",
+        entries={
+            "/usr/local/lib/hubstead": files.Directory(),
+            people_files.PROGRAM: files.File(program("people_files.py"), mode="755"),
+            # whose they are is nobody's to list
+            directory: files.Directory(mode="711"),
+            _PLACES: files.File(json.dumps(places, indent=2) + "\n"),
+            _SERVICE: files.File(service),
+            _LISTENER: files.File(
+                render("people", _LISTENER, socket=f"/run/{_HELPER}.sock", user=hub.USER)
+            ),
+        },
+    )
+    units.running(name="Listen for the Hub", unit=SOCKET_UNIT)
+    people_files.adopted(
+        name="Move the files of people's volumes",
+        prefix=VOLUMES,
+        files=directory,
+        places=_PLACES,
+    )
+
+
+def _say_what_is_in_volumes(site: Site) -> None:
+    found = host.get_fact(people_files.Volumes, VOLUMES, site[HubSettings].hub_files)
+    if found["used"]:
+        logger.info(
+            f"{host.name}: the files of {len(found['used'])} people are in volumes of an earlier "
+            "version, which their servers still have: they move when a server starts anew."
+        )
+    if found["free"]:
+        logger.warning(
+            f"{host.name}: the files of {', '.join(found['free'][:5])} are in volumes of an "
+            f"earlier version and were not moved; {people_files.PROGRAM} {_PLACES} adopt NAME "
+            "says why."
+        )
+
+
+def verify(site: Site) -> None:
+    """Check a deployed service, and say whose files are still in volumes."""
+    checks.passes(
+        name="Ask what makes people's files ready, as the Hub does",
+        part="What makes people's files ready",
+        script=f"{hub.AS_ITSELF} python3 -c {shlex.quote(_NOBODYS)} /run/{_HELPER}.sock",
+        mend=f"systemctl status {_HELPER}.socket; journalctl -u '{_HELPER}@*'",
+    )
+    _say_what_is_in_volumes(site)

@@ -22,7 +22,8 @@ class Listener:
 
 @dataclass(frozen=True)
 class MachineState:
-    """The host. Sizes are MiB; `listeners` maps a TCP port to who listens on it.
+    """The host. Sizes are MiB; `listeners` maps a TCP port to who listens on it, and `outward` are
+    those ports where somebody does so on another address than those of loopback.
 
     `bare`: nothing of Hubstead was ever put here. `roles` are those that a switch may make
     needless, as `hubstead.notes.claim` notes them down.
@@ -40,12 +41,13 @@ class MachineState:
     listeners: dict[int, list[Listener]]
     roles: tuple[str, ...] = ()
     root: bool = True
+    outward: frozenset[int] = frozenset()
 
 
 _SCRIPT = """
-import json, os, platform, shutil
+import json, os, platform, re, shutil
 release = dict(line.rstrip().split("=", 1) for line in open("/etc/os-release") if "=" in line)
-owners, listeners = {}, {}
+owners, listeners, outward = {}, {}, set()
 roles = "/var/lib/hubstead/roles"
 def cgroup(pid):
     lines = [line.rstrip().split(":", 2) for line in open(f"/proc/{pid}/cgroup")]
@@ -65,7 +67,11 @@ for table in ("tcp", "tcp6"):
         for line in open(f"/proc/net/{table}").readlines()[1:]:
             field = line.split()
             if field[3] == "0A":
-                port = int(field[1].rsplit(":", 1)[1], 16)
+                address, _, port = field[1].rpartition(":")
+                port = int(port, 16)
+                # each 32 bits in the order of the host's bytes: 127.0.0.0/8, also mapped, and ::1
+                if not re.fullmatch("(0{16}FFFF0000)?.{6}7F|0{24}01000000", address):
+                    outward.add(port)
                 holders = owners.get(f"socket:[{field[9]}]", {("another process", ""): None})
                 listeners.setdefault(port, {}).update(holders)
 print(json.dumps({
@@ -77,6 +83,7 @@ print(json.dumps({
     "systemd": os.path.isdir("/run/systemd/system"),
     "bare": not os.path.exists("/opt/hubstead"),
     "listeners": {port: list(holders) for port, holders in listeners.items()},
+    "outward": sorted(outward),
     "init": cgroup(1),
     "root": os.geteuid() == 0,
     "roles": sorted(os.listdir(roles)) if os.path.isdir(roles) else []}))
@@ -108,7 +115,8 @@ def parse_machine(text: str) -> MachineState:
         for port, holders in document.pop("listeners").items()
     }
     roles = tuple(document.pop("roles", ()))
-    return MachineState(listeners=listeners, roles=roles, **document)
+    outward = frozenset(document.pop("outward", ()))
+    return MachineState(listeners=listeners, roles=roles, outward=outward, **document)
 
 
 class Machine(FactBase[MachineState]):

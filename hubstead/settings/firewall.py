@@ -55,7 +55,8 @@ class FirewallSettings(Settings):
     firewall_open: list[Port] = Field(
         [],
         description="Further ports that the host lets in: a list of dictionaries with `port`, "
-        '`protocol` ("tcp" by default, or "udp") and `from`, a list of networks (by default all).',
+        '`protocol` ("tcp" by default, or "udp") and `from`, a list of networks (by default all; '
+        "empty: the port is known and stays shut).",
     )
     firewall_connections: int = Field(
         4096,

@@ -159,6 +159,69 @@ def test_without_a_firewall_everything_is_open(site: Site) -> None:
     assert (site.arrivals(HUB), site.arrivals(DB)) == ({outside}, {METADATA})
 
 
+def refused(site: Site, *data: str) -> str:
+    """What a run says that touches nothing, on one line."""
+    state = "iptables -S; ip6tables -S; find /etc /usr/local -newer /tmp/before"
+    site.sudo(HUB, "touch /tmp/before")
+    before = site.sudo(HUB, state)
+    options = [word for item in data for word in ("--data", item)]
+    run = pyinfra(INVENTORY, "--limit", HUB, *options, "deploys/firewall.py")
+    assert run.status == 1 and "Beginning operation run" not in run.output, run.output
+    assert site.sudo(HUB, state) == before
+    return " ".join(run.output.split())
+
+
+def test_what_others_reach_is_not_shut_without_a_word(site: Site) -> None:
+    said = refused(site, 'firewall_open=[{"port": 5432, "protocol": "udp"}]')
+    assert "(5432: python3 (listen.service))" in said
+    assert 'firewall_open = [{"port": 5432, "from": []}]' in said
+
+
+#: The example that comes with Debian's package, with a policy that drops
+NFTABLES = """
+table inet mine {
+    set web { type inet_service; elements = { 80 } }
+    chain input {
+        type filter hook input priority filter; policy drop;
+        ct state established,related accept
+        iifname { "lo", "hubstead0" } accept
+        tcp dport { 22, 8000-8100 } accept
+        tcp dport @web accept
+    }
+}
+"""
+
+
+def test_nftables_that_would_drop_is_named(site: Site) -> None:
+    install = "DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends nftables"
+    site.sudo(HUB, f"{install}; nft -f -", NFTABLES)
+    said = refused(site)
+    assert "chain inet mine input drops what no rule" in said
+    assert "none accepts port 443;" in said and "80, 443 and what comes from hubstead0" in said
+    site.sudo(HUB, "nft add element inet mine web '{ 443 }'")
+    dry = pyinfra(INVENTORY, "--limit", HUB, "--dry", "deploys/firewall.py")
+    assert dry.status == 0, dry.output
+    site.sudo(HUB, "nft delete table inet mine; apt-get -qy purge nftables")
+
+
+def test_ufw_is_named_with_what_it_lets_in(site: Site) -> None:
+    install = "DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends ufw"
+    site.sudo(HUB, f"{install}; ufw allow 22/tcp; ufw allow 8088; ufw --force enable")
+    said = refused(site)
+    assert "ufw is on and lets in 22/tcp, 8088;" in said and "ufw disable" in said
+    site.sudo(HUB, "ufw disable; apt-get -qy purge ufw; systemctl restart docker")
+
+
+def test_firewalld_is_named(site: Site) -> None:
+    install = "DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends firewalld"
+    site.sudo(HUB, f"{install}; systemctl is-active firewalld")
+    said = refused(site)
+    assert "firewalld is at work there" in said and "let in 80, 443, " not in said
+    assert "let in 80, 443 yourself" in said
+    purge = "apt-get -qy purge firewalld nftables"
+    site.sudo(HUB, f"systemctl disable --now firewalld; {purge}; systemctl restart docker")
+
+
 LOCK_OUT = """
 chains.TRIAL = 12
 build = chains.rules

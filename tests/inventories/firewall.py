@@ -4,5 +4,8 @@ import os
 
 _data = {"hub_people_trust_each_other": True, "lab_os": os.environ.get("LAB_OS", "trixie")}
 
-hub = [("fw.example.org", _data)]
-db = [("fw-db.example.org", _data)]
+# what listens there before the first run, and shall be reached by nobody
+hub = [
+    ("fw.example.org", {**_data, "firewall_open": [{"port": p, "from": []} for p in (10, 5432)]})
+]
+db = [("fw-db.example.org", {**_data, "firewall_open": [{"port": 80, "from": []}]})]

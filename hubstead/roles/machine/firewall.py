@@ -23,6 +23,7 @@ from hubstead.operations.firewall import (
     Private,
     Users,
 )
+from hubstead.operations.other_firewalls import OtherFirewalls, Others
 from hubstead.programs import program
 from hubstead.render import render
 from hubstead.settings.firewall import FirewallSettings
@@ -107,6 +108,61 @@ def _private(site: Site) -> Iterator[Private]:
             yield Private(IPv4Address(each.address), each.port, each.accounts)
 
 
+def _refuse_other_firewalls(site: Site) -> None:
+    """Raises PyinfraError where another firewall would shut people out, or be set aside by ours."""
+    others: OtherFirewalls = host.get_fact(Others)
+    ports = sorted({each.port for each in listeners(site) if _sources(site, each.reach)})
+    wanted = ", ".join(map(str, ports))
+    stay = f"or set `firewall` to False, and let in {wanted} yourself (docs/firewall.md)"
+    if others.firewalld:
+        raise PyinfraError(
+            f"{host.name}: firewalld is at work there, and drops what it does not know whatever "
+            "other rules say; nothing was changed. Put what it lets in into `firewall_open` and "
+            f"stop it (systemctl disable --now firewalld), {stay}."
+        )
+    for chain in others.chains:
+        if missing := [str(port) for port in ports if port not in chain.accepted]:
+            place = f"{chain.family} {chain.table} {chain.name}"
+            servers = ""
+            if site.serves("jupyterhub"):
+                servers = f" and what comes from {parts.spawner(site).network(site).bridge}"
+            raise PyinfraError(
+                f"{host.name}: nftables' chain {place} drops what no rule of its table accepts, "
+                f"and none accepts port {', '.join(missing)}; nothing was changed. Accept TCP "
+                f"{wanted}{servers} there."
+            )
+    if others.ufw is not None and not host.get_fact(chains.Firewall).ours:
+        known = ", ".join(others.ufw) or "nothing"
+        raise PyinfraError(
+            f"{host.name}: ufw is on and lets in {known}; Hubstead's rules would come before its "
+            "own, and nothing was changed. Put what shall stay open into `firewall_open` and "
+            f"switch it off (ufw disable), {stay}."
+        )
+
+
+def _refuse_to_shut(site: Site, policy: Policy) -> None:
+    """Raises PyinfraError where the first rules would shut what others reach by now.
+
+    What Docker publishes goes past these rules.
+    """
+    if host.get_fact(chains.Firewall).ours:
+        return
+    known = {each.port for each in listeners(site)}
+    known |= {each.port for each in policy.openings if each.protocol == "tcp"}
+    shut = {
+        port: [each for each in site.machine.listeners[port] if each.process != "docker-proxy"]
+        for port in sorted(site.machine.outward - known)
+    }
+    if shut := {port: holders for port, holders in shut.items() if holders}:
+        found = "; ".join(f"{port}: {', '.join(map(str, each))}" for port, each in shut.items())
+        lines = ", ".join(f'{{"port": {port}, "from": []}}' for port in shut)
+        raise PyinfraError(
+            f"{host.name}: other hosts can reach what listens there ({found}), and the firewall "
+            "would shut it; nothing was changed. Say in `firewall_open` who may connect; for "
+            f"nobody but the host itself: firewall_open = [{lines}]."
+        )
+
+
 def policy(site: Site) -> Policy:
     """What the settings and the topology mean for the host at hand. Raises LockOutError."""
     connection = host.get_fact(SshConnection, _sudo=False)
@@ -120,7 +176,10 @@ def firewall(site: Site) -> None:
     if not site[FirewallSettings].firewall:
         _remove()
         return
-    v4, v6 = chains.rules(policy(site))
+    _refuse_other_firewalls(site)
+    intended = policy(site)
+    _refuse_to_shut(site, intended)
+    v4, v6 = chains.rules(intended)
 
     if site.serves("jupyterhub"):
         # the rules name them

@@ -52,6 +52,11 @@ class EdgeSettings(Settings):
         description="Staple the answers of the certificate authority's OCSP server, for those that "
         "still have one.",
     )
+    edge_ask_from_here: bool = Field(
+        True,
+        description="At the end of a run, ask for the login page from the control machine too, by "
+        "name and certificate.",
+    )
     hub_names: list[str] = Field(
         [],
         description="Names under which people reach the service, the main one first; by default "

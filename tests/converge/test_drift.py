@@ -119,6 +119,19 @@ def test_drift_is_mended(service: Service, drift: str) -> None:
     service.check_works()
 
 
+def test_a_run_fails_where_nobody_gets_in_from_outside(service: Service) -> None:
+    rule = "PREROUTING ! -i lo -p tcp --dport 443 -j DROP"
+    service.sudo(f"iptables -t raw -A {rule}")
+    run = service.run()
+    service.sudo(f"iptables -t raw -D {rule}")
+    assert run.status == 1, run.end
+    assert (
+        "From this machine the service does not answer: https://service.example.org:443/hub/login"
+        in run.output
+    )
+    assert "edge_ask_from_here" in run.output
+
+
 def test_after_all_that_nothing_is_left_to_do(service: Service) -> None:
     run = service.run()
     assert (run.status, run.changed) == (0, []), run.end

@@ -8,7 +8,7 @@ from pyinfra.api.deploy import deploy
 
 from hubstead import certificates, hub, parts
 from hubstead.listeners import LOOPBACK, Listener, listeners
-from hubstead.operations import checks, users_table
+from hubstead.operations import checks, outside, users_table
 from hubstead.operations.checks import CURL
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.firewall import FirewallSettings
@@ -139,6 +139,26 @@ def _front(site: Site) -> None:
             echo "$answer"
             [ "$answer" = "301 {site.url}/" ] || [ "$answer" = "308 {site.url}/" ]""",
         mend=f"journalctl -u {http.unit}",
+    )
+    if site[EdgeSettings].edge_ask_from_here:
+        _outside(site, page, https)
+
+
+def _outside(site: Site, page: str, https: Listener) -> None:
+    """The same from the control machine: what is between the two, the host cannot see."""
+    pages = [outside.Page(site.names[0], page, 200)]
+    if site.servers_name:
+        name, base = site.servers_name.replace("*", "any"), site[HubSettings].hub_base_url
+        pages.append(outside.Page(name, f"{base}user/0/", 302))
+    internal = site[TlsSettings].tls == "internal"
+    outside.answers(
+        name="Ask for them from here, as people do",
+        pages=pages,
+        port=https.port,
+        authority=f"{certificates.INTERNAL}/ca.pem" if internal else None,
+        mend="Look at the DNS records of these names, and at firewalls between here and "
+        f"{site.edge.name} (of the host, of the cloud). Where this machine is not meant to reach "
+        "it, set `edge_ask_from_here` to False.",
     )
 
 

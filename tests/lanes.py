@@ -47,6 +47,7 @@ GROUPS = (
     ("converge/test_takeover.py",),
     ("converge/test_shared_three.py",),
     ("converge/test_lab.py",),
+    ("converge/test_packages.py",),
 )  # fmt: skip
 #: pytest's own: no test was selected
 NOTHING = 5

@@ -5,31 +5,62 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
+from pyinfra import logger
 from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 from pyinfra.context import host
 
 #: What was newly installed for a role: one file a role, one package a line
 NOTES = "/var/lib/hubstead/packages"
+#: What dpkg said of packages that could not be configured
+LEFT = "/var/lib/hubstead/unconfigured"
 
 
 @dataclass(frozen=True)
 class PackagesState:
-    """The fully installed ones of the packages asked about; whether dpkg was cut in its work."""
+    """The fully installed ones of the packages asked about, and what dpkg did not finish.
+
+    + interrupted: whether dpkg was cut in its work.
+    + unconfigured: packages of the owner's that could not be configured when that was last tried.
+    + locked: whether somebody else's apt or dpkg is at work.
+    """
 
     installed: frozenset[str] = frozenset()
     interrupted: bool = False
+    unconfigured: tuple[str, ...] = ()
+    locked: bool = False
 
 
 def parse_packages(lines: Iterable[str]) -> PackagesState:
     """The state from the lines that the command of `Packages` prints."""
-    installed, interrupted = set(), False
+    installed, unconfigured, marks = set(), [], set()
     for line in lines:
         status, _, name = line.partition("|")
-        if status == "audit":
-            interrupted = True
+        if status == "left":
+            unconfigured.append(name)
         elif status.strip() in ("ii", "hi"):
             installed.add(name)
-    return PackagesState(frozenset(installed), interrupted)
+        elif not name:
+            marks.add(status)
+    return PackagesState(
+        frozenset(installed), "audit" in marks, tuple(unconfigured), "locked" in marks
+    )
+
+
+# What could not be configured, as dpkg described it then. /proc/locks has the inode of what is
+# locked (proc(5)).
+_STATE = f"""
+dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\\n' -- "$@" 2>/dev/null
+audit=$(dpkg --audit)
+if [ -n "$audit" ] && [ -z "$(ls /var/lib/dpkg/updates)" ] &&
+    [ "$audit" = "$(cat {LEFT} 2>/dev/null)" ]; then
+    dpkg-query -W -f 'left|${{Package}} ${{db:Status-Abbrev}}\\n' | sed -n 's/ .[HUFWt].*//p'
+elif [ -n "$audit$(ls /var/lib/dpkg/updates)" ]; then
+    echo 'audit|'
+fi
+lock=$(stat -c %i /var/lib/dpkg/lock-frontend 2>/dev/null) &&
+    grep -q ":$lock " /proc/locks && echo 'locked|'
+true
+"""
 
 
 class Packages(FactBase[PackagesState]):
@@ -41,9 +72,7 @@ class Packages(FactBase[PackagesState]):
 
     def command(self, packages: list[str]) -> StringCommand:
         return StringCommand(
-            "dpkg-query -W -f '${db:Status-Abbrev}|${Package}\\n' --",
-            *[QuoteString(package) for package in packages],
-            "2>/dev/null; [ -z \"$(dpkg --audit)$(ls /var/lib/dpkg/updates)\" ] || echo 'audit|'",
+            "sh", "-c", QuoteString(_STATE), "sh", *[QuoteString(package) for package in packages]
         )
 
     def process(self, output: list[str]) -> PackagesState:
@@ -51,33 +80,58 @@ class Packages(FactBase[PackagesState]):
 
 
 # apt-get waits for its locks by itself, dpkg does not: an apt-get that an earlier, killed run left
-# behind may still be at work. The index is fetched again when it is a day old or older than the
-# sources.
-_INSTALL = """
+# behind may still be at work. A package of the owner's that cannot be configured is left, and noted
+# down, where ours can. The index is fetched again when it is a day old or older than the sources. A
+# mirror that cannot be reached, or is too busy, is asked again for a minute.
+_INSTALL = f"""
 set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
-owner=$1
-shift
+owner=$1 wanted=$2
+shift 2
+again() {{
+    for pause in 5 10 20 30 last; do
+        ! said=$("$@" 2>&1) || return 0
+        [ $pause != last ] && printf '%s\\n' "$said" | grep -qiE \\
+            'connect|resolv|timed out|temporary failure|no route| (429|50[0-4]) ' || break
+        sleep $pause
+    done
+    printf '%s\\n' "$said"
+    return 1
+}}
 tries=0
-until dpkg --configure -a --force-confold >/dev/null 2>&1; do
+until said=$(dpkg --configure -a --force-confold 2>&1 >/dev/null); do
+    case $said in *' lock was locked by '*) ;; *) break ;; esac
     tries=$((tries + 1))
-    if [ "$tries" -gt 300 ]; then dpkg --configure -a --force-confold; exit 1; fi
+    if [ "$tries" -gt 300 ]; then echo "$said" >&2; exit 1; fi
     sleep 2
 done
 stamp=/var/lib/apt/periodic/update-success-stamp
 if [ -z "$(find "$stamp" -mtime -1 2>/dev/null)" ] ||
     [ -n "$(find /etc/apt/sources.list /etc/apt/sources.list.d -newer "$stamp" 2>/dev/null)" ]; then
-    apt-get -o DPkg::Lock::Timeout=600 -o APT::Update::Error-Mode=any -q update
-    mkdir -p "${stamp%/*}"
+    again apt-get -o DPkg::Lock::Timeout=600 -o APT::Update::Error-Mode=any -q update
+    mkdir -p "${{stamp%/*}}"
     touch "$stamp"
 fi
 if [ -n "$owner" ]; then
-    mkdir -p "${owner%/*}"
+    mkdir -p "${{owner%/*}}"
     apt-get -s --no-install-recommends install "$@" |
         sed -n 's/^Inst \\([^ ]*\\).*/\\1/p' >>"$owner"
 fi
-apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef \\
-    -o Dpkg::Options::=--force-confold --fix-broken --no-install-recommends -qy install "$@"
+install="apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef
+    -o Dpkg::Options::=--force-confold --fix-broken --no-install-recommends -qy install"
+again $install --download-only "$@"
+status=0
+$install "$@" || status=$?
+for package in $wanted; do
+    dpkg-query -W -f '${{db:Status-Abbrev}}' "$package" 2>/dev/null | grep -q '^[ih]i' ||
+        exit $((status ? status : 1))
+done
+audit=$(dpkg --audit)
+rm -f {LEFT}
+if [ -n "$audit" ]; then
+    mkdir -p {LEFT.rpartition("/")[0]}
+    echo "$audit" >{LEFT}
+fi
 """
 
 
@@ -93,10 +147,20 @@ def installed(packages: Sequence[str], owner: str = "") -> Generator[StringComma
     state = host.get_fact(Packages, list(packages))
     missing = [package for package in packages if package not in state.installed]
     if missing or state.interrupted:
+        if state.locked:
+            logger.info(
+                f"{host.name}: another apt or dpkg is at work; waiting for up to 10 minutes"
+            )
         yield StringCommand(
             "sh", "-c", QuoteString(_INSTALL), "sh",
-            QuoteString(f"{NOTES}/{owner}" if owner else ""), *[QuoteString(p) for p in missing],
+            QuoteString(f"{NOTES}/{owner}" if owner else ""), QuoteString(" ".join(packages)),
+            *[QuoteString(p) for p in missing],
         )  # fmt: skip
+    if state.unconfigured:
+        logger.warning(
+            f"{host.name}: {', '.join(state.unconfigured)} cannot be configured, and Hubstead does "
+            "not need it: left as it is (dpkg --configure -a says why)"
+        )
 
 
 class Note(FactBase[bool]):

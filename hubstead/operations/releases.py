@@ -162,7 +162,10 @@ def current(
     name = release_name(lock_text, python, wheels)
     release = f"{root}/releases/{name}"
     state = host.get_fact(Releases, component)
-    environment = {"UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1", **(env or {})}
+    environment = {
+        "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1", "UV_HTTP_RETRIES": "6",
+        **(env or {}),
+    }  # fmt: skip
 
     if name not in state.complete:
         yield StringCommand(
@@ -200,8 +203,8 @@ _BOOTSTRAP = (
     _PREPARE
     + """
 "$python" -m venv --clear "$release"
-"$release/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \\
-    --requirement "$root/tmp/lock-text"
+"$release/bin/python" -m pip install --quiet --disable-pip-version-check --retries 8 \\
+    --require-hashes --requirement "$root/tmp/lock-text"
 """
 )
 

@@ -100,13 +100,13 @@ def test_a_bad_certificate_is_renewed() -> None:
 def test_only_missing_packages_are_asked_for() -> None:
     state = PackagesState(frozenset({"curl"}))
     (line,) = lines(installed, {Packages: state}, packages=["curl", "g++", "openssl"])
-    assert line.endswith(" sh '' g++ openssl")
+    assert line.endswith(" sh '' 'curl g++ openssl' g++ openssl")
 
 
 def test_an_interrupted_dpkg_is_put_right_though_nothing_is_missing() -> None:
     state = PackagesState(frozenset({"curl"}), interrupted=True)
     (line,) = lines(installed, {Packages: state}, packages=["curl"])
-    assert "dpkg --configure -a" in line and line.endswith(" sh ''")
+    assert "dpkg --configure -a" in line and line.endswith(" sh '' curl")
 
 
 def test_states_of_packages() -> None:
@@ -114,6 +114,8 @@ def test_states_of_packages() -> None:
     output = ["ii |curl", "hi |held", "rc |gone", "iU |cut", "iHR|broken", "un |never"]
     assert parse_packages(output) == PackagesState(frozenset({"curl", "held"}))
     assert parse_packages(["ii |curl", "audit|"]) == PackagesState(frozenset({"curl"}), True)
+    left = parse_packages(["ii |curl", "left|theirs", "locked|"])
+    assert left == PackagesState(frozenset({"curl"}), False, ("theirs",), locked=True)
 
 
 def test_accounts_are_read() -> None:

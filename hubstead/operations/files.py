@@ -266,7 +266,7 @@ def _converge(path: str, want: Entry, have: PathState | None) -> Generator[Strin
         if have is not None and have.kind == "link":
             path, have = _behind(path, have)
         if have is None or have.kind != "directory":
-            yield StringCommand("mkdir", "-p", "--", QuoteString(path))
+            yield StringCommand("umask 022; mkdir -p --", QuoteString(path))
         if have != want.as_state():
             yield StringCommand(*_python(_OWN, path, want))
 

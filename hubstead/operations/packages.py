@@ -85,6 +85,7 @@ class Packages(FactBase[PackagesState]):
 # mirror that cannot be reached, or is too busy, is asked again for a minute.
 _INSTALL = f"""
 set -eu
+umask 022
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 owner=$1 wanted=$2
 shift 2

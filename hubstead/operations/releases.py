@@ -86,7 +86,7 @@ class Releases(FactBase[ReleaseState]):
             f"find {root}/current -maxdepth 0 -printf 'current %l\\n' 2>/dev/null;",
             f"find {root}/releases -mindepth 1 -maxdepth 1 -type d"
             " -printf 'release %f\\n' 2>/dev/null;",
-            f"find {root}/releases -mindepth 2 -maxdepth 2 -name .complete"
+            f"find {root}/releases -mindepth 2 -maxdepth 2 -name .complete -perm -004"
             " -printf 'complete %T@ %p\\n' 2>/dev/null; true",
         )
 
@@ -111,6 +111,8 @@ root=$1 release=$2 python=$3
 mkdir -p "$root/releases" "$root/tmp"
 exec 9>"$root/tmp/lock"
 flock 9
+# one that only root could read, as earlier versions made it where root's umask says so
+find "$release/.complete" ! -perm -004 -delete 2>/dev/null || :
 [ ! -e "$release/.complete" ] || exit 0
 cat >"$root/tmp/lock-text"
 """
@@ -125,7 +127,8 @@ uv=/opt/hubstead/uv/current/bin/uv
 )
 # uv leaves a lock in the virtualenv that everybody may write
 _COMPLETE = (
-    'set -eu; rm -f "$1/.lock"; touch "$1/.complete"; sync -f "$1/.complete"; rm -rf "$2/tmp"'
+    'set -eu; umask 022; rm -f "$1/.lock"; touch "$1/.complete"; sync -f "$1/.complete"'
+    '; rm -rf "$2/tmp"'
 )
 
 
@@ -176,7 +179,7 @@ def current(
             target = f"{root}/tmp/{wheel.path.name}"
             yield _upload(target, wheel.path.read_bytes())
             yield StringCommand(
-                UV, "pip install --quiet --no-deps --compile-bytecode --python",
+                "umask 022;", UV, "pip install --quiet --no-deps --compile-bytecode --python",
                 f"{release}/bin/python", QuoteString(target), _env=environment,
             )  # fmt: skip
         yield StringCommand("sh", "-c", QuoteString(_COMPLETE), "sh", release, root)

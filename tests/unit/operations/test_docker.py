@@ -61,9 +61,9 @@ def built(
 def test_an_image_is_built_from_its_context_alone() -> None:
     sent = built(note=None)
     assert sent[0] == "rm -rf /opt/image.new"
-    assert [line for line in sent if line.startswith("mkdir")] == [
-        "mkdir -p -- /opt/image.new", "mkdir -p -- /opt/image.new/certificates",
-    ]  # fmt: skip
+    assert [line for line in sent if line.startswith("umask")] == [
+        f"umask 022; mkdir -p -- /opt/image.new{below}" for below in ("", "/certificates")
+    ]
     assert sum("base64.b64decode" in line for line in sent) == len(CONTEXT) + 1
     assert sent[-2].endswith("""mv -T "$1.new" "$1"' sh /opt/image""")
     assert sent[-1] == "/usr/local/lib/hubstead/users-image build /opt/image"

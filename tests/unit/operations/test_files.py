@@ -76,7 +76,7 @@ def test_what_is_right_is_left_alone(entry: Entry, have: PathState | None) -> No
         (
             Directory(mode="700", user="hub", group="hub"),
             None,
-            ["mkdir -p -- /etc/a", "own /etc/a hub hub 700"],
+            ["umask 022; mkdir -p -- /etc/a", "own /etc/a hub hub 700"],
         ),
         (
             Link("/target"),

@@ -9,15 +9,24 @@
 - The Hub's answers are asked for again every 15 s (HubOAuth.cache_max_age), and outlive that where
   the Hub is away: work goes on while it restarts.
 - Nobody is told the version who has not logged in; `_xsrf` goes over HTTPS alone.
+
+And what it leaves out of what it tells the Hub: a kernel that computes and a terminal's process
+that runs are activity, also where they say nothing and nobody looks.
 """
 
-from collections.abc import Awaitable
+import os
+from collections.abc import Awaitable, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 from jupyter_server import __version__
+from jupyter_server._tz import utcnow
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIVersionHandler, AuthenticatedHandler
+from jupyter_server.serverapp import ServerWebApplication
 from jupyterhub.services.auth import HubAuth, _ExpiringDict
+from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from tornado import httputil, web, websocket
 from tornado.ioloop import PeriodicCallback
 
@@ -163,6 +172,62 @@ async def tell_version(handler: Any) -> None:
 _APIVersionHandler: Any = APIVersionHandler
 _for_strangers_too: Any = allow_unauthenticated
 _APIVersionHandler.get = _for_strangers_too(tell_version)
+
+#: Seconds for which what is busy counts without a sign of life, where nobody says otherwise
+BUSY_MAX = 86400
+
+_ServerWebApplication: Any = ServerWebApplication
+_last_activity = _ServerWebApplication.last_activity
+
+
+def last_activity(application: Any) -> datetime:
+    """In the place of ServerWebApplication.last_activity, to which a cell that computes for an hour
+    without a word is an hour without activity.
+    """
+    config = application.settings["serverapp"].config
+    sources: list[datetime] = [_last_activity(application)]
+    allowed = timedelta(seconds=int(config.Hubstead.get("busy_max", BUSY_MAX)))
+    for said, is_busy in (*kernels(application), *terminals(application)):
+        sources.append(min(utcnow(), said + allowed) if is_busy else said)
+    return max(sources)
+
+
+def kernels(application: Any) -> Iterator[tuple[datetime, bool]]:
+    """When each kernel last said something, and whether it computes."""
+    manager = application.settings["kernel_manager"]
+    for kernel in map(manager.get_kernel, manager.list_kernel_ids()):
+        yield kernel.last_activity, kernel.execution_state == "busy"
+
+
+def terminals(application: Any) -> Iterator[tuple[datetime, bool]]:
+    """When something was last typed or printed in each terminal, and whether more than its shell is
+    in the foreground (tcgetpgrp(3)).
+    """
+    manager = application.settings.get("terminal_manager")
+    for terminal in list(manager.terminals.values()) if manager else []:
+        # its shell may have ended
+        with suppress(OSError):
+            shell = terminal.ptyproc
+            yield terminal.last_activity, os.tcgetpgrp(shell.fd) != shell.pid
+
+
+_ServerWebApplication.last_activity = last_activity
+
+_JupyterHubSingleUser: Any = JupyterHubSingleUser
+_notify_activity = _JupyterHubSingleUser.notify_activity
+
+
+async def notify_activity(extension: Any) -> None:
+    """In the place of JupyterHubSingleUser.notify_activity, which gives up for a whole interval
+    where the Hub is away for a minute.
+    """
+    while True:
+        with suppress(TimeoutError):
+            await _notify_activity(extension)
+            return
+
+
+_JupyterHubSingleUser.notify_activity = notify_activity
 
 c: Any = globals()["get_config"]()
 c.ServerApp.tornado_settings = {"xsrf_cookie_kwargs": {"secure": True}}

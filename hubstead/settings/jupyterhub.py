@@ -15,6 +15,8 @@ SYSTEMS = {
     "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "lost+found", "proc",
     "root", "run", "sbin", "sys", "tmp", "usr",
 }  # fmt: skip
+#: Seconds: the least for which a server runs, and at the most from one look to the next
+SHORTEST, INTERVAL = 10, 300
 
 
 class HubSettings(Settings):
@@ -69,10 +71,19 @@ class HubSettings(Settings):
     hub_idle_timeout: int = Field(
         3600,
         ge=0,
-        description="Seconds after which an idle server is stopped; 0: never. The files stay.",
+        description="Seconds after which an idle server is stopped, 10 or more; 0: never. The "
+        "files stay.",
+    )
+    hub_busy_max: int = Field(
+        86400,
+        ge=0,
+        description="Seconds for which a kernel that computes, or a terminal's process that runs, "
+        "keeps a server from being idle without printing anything.",
     )
     hub_max_age: int = Field(
-        0, ge=0, description="Seconds after which any server is stopped, idle or not; 0: never."
+        0,
+        ge=0,
+        description="Seconds after which any server is stopped, idle or not, 10 or more; 0: never.",
     )
     hub_token_days: int = Field(
         365,
@@ -97,6 +108,15 @@ class HubSettings(Settings):
             raise ValueError(
                 "between its slashes are letters, digits and - . _ ~ alone, and no part that is "
                 'empty, "." or ".."'
+            )
+        return value
+
+    @field_validator("hub_idle_timeout", "hub_max_age")
+    @classmethod
+    def _longer_than_a_start(cls, value: int) -> int:
+        if 0 < value < SHORTEST:
+            raise ValueError(
+                f"a server is not even up by then: at least {SHORTEST} seconds, or 0 for never"
             )
         return value
 
@@ -151,6 +171,17 @@ class HubSettings(Settings):
             return in_bytes(self.hub_tmp_limit)
         return in_bytes(self.hub_memory_limit) // 2
 
+    @property
+    def report_interval(self) -> int:
+        """Seconds from one time that a server tells the Hub of its activity to the next."""
+        return _interval(self.hub_idle_timeout or INTERVAL * 8)
+
+    @property
+    def check_interval(self) -> int:
+        """Seconds from one look for servers that are to be stopped to the next."""
+        limits = [limit for limit in (self.hub_idle_timeout, self.hub_max_age) if limit]
+        return _interval(min(limits, default=INTERVAL * 8))
+
     def servers_memory(self, memory: int) -> int:
         """Bytes of all servers together.
 
@@ -167,3 +198,8 @@ class HubSettings(Settings):
                 f"`hub_base_url` = {self.hub_base_url!r} is for `application` = 'jupyterhub': the "
                 "shared JupyterLab is at /; remove it"
             )
+
+
+def _interval(limit: int) -> int:
+    # an eighth, so that reports and looks add at most half of the limit to it
+    return min(max(limit // 8, SHORTEST // 2), INTERVAL)

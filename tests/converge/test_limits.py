@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from bench.neighbours import LIMITS, Bench
-from tests.kit.hub_client import KernelError, patiently
+from tests.kit.hub_client import HubClient, Kernel, KernelError
 from tests.kit.service import Service, container
 from tests.kit.support import eventually
 
 pytestmark = pytest.mark.slow
+
+#: Seconds: the least that the settings allow
+IDLE = 10
 
 
 def test_a_greedy_kernel_is_killed_and_its_server_lives(service: Service) -> None:
@@ -98,27 +101,60 @@ def test_the_bench_of_neighbours_measures_everything(service: Service) -> None:
 
 @pytest.fixture
 def impatient(service: Service) -> Iterator[None]:
-    """A service that stops idle servers soon, whose servers report what happens at once."""
-    mine = "/etc/jupyterhub/conf.d/test.py"
-    service.sudo(f"cat >{mine}", "c.Spawner.environment = {'JUPYTERHUB_ACTIVITY_INTERVAL': '3'}\n")
-    run = service.run("--data", "hub_idle_timeout=60", "deploys/jupyterhub.py")
+    """A service that stops idle servers soon, and busy ones when they were silent for long."""
+    limits = (f"hub_idle_timeout={IDLE}", f"hub_busy_max={10 * IDLE}")
+    data = [word for each in limits for word in ("--data", each)]
+    run = service.run(*data, "deploys/jupyterhub.py")
     assert (run.status, run.changed[-1]) == (0, "jupyterhub | Run JupyterHub"), run.end
     yield
-    service.sudo(f"rm {mine}")
     assert service.run("deploys/jupyterhub.py").status == 0
 
 
+def runs(person: HubClient) -> bool:
+    return bool(person.api("GET", f"/users/{person.username}")["servers"])
+
+
 def test_an_idle_server_is_stopped_and_a_busy_one_is_not(service: Service, impatient: None) -> None:
-    for username in ("alice", "bob"):
-        patiently(service.person(username).stop_server)
-    # the busy one last: on a busy machine a start takes as long as an idle server may stay
-    bob = service.person("bob")
-    bob.notebook("kept.ipynb", "1 + 1")
-    alice = service.person("alice")
-    deadline = time.monotonic() + 300
+    """Nobody has a browser open; at first two are busy without a word, for longer than they may."""
+    # with the limits of now
+    service.stop_servers()
+    alice, bob, carol, dan = map(service.person, ("alice", "bob", "carol", "dan"))
+    carol.notebook("kept.ipynb", "1 + 1")
     with alice.kernel() as kernel:
-        while bob.api("GET", "/users/bob")["servers"]:
-            assert time.monotonic() < deadline, "bob's idle server still runs"
-            assert kernel.run("import time; time.sleep(1); print(6*7)") == "42\n"
+        kernel.begin("import time; time.sleep(6000)")
+    bob.terminal("sleep 6001")
+    with carol.kernel() as kernel:
+        kernel.run("import time")
+    dan.terminal("true")
+    begun = time.monotonic()
+    eventually("the idle servers are stopped", lambda: not (runs(carol) or runs(dan)))
+    assert runs(alice) and runs(bob)
+    assert service.sudo("pgrep -fc 'sleep 6001'").strip() != "0"
+    # who does nothing but compute is not held forever
+    while runs(alice) or runs(bob):
+        assert time.monotonic() < begun + 30 * IDLE, "what is silent for too long still runs"
+        for person in (alice, bob):
+            assert runs(person) or time.monotonic() > begun + 10 * IDLE, person.username
+        time.sleep(1)
+    assert service.person("carol").cells("kept.ipynb") == ["1 + 1"]
+
+
+def test_nobody_is_idle_because_the_hub_was_away(service: Service, impatient: None) -> None:
+    """For longer than the limit, while somebody works and nobody can report it."""
+    service.stop_servers()
+    alice = service.person("alice")
+    with alice.kernel() as kernel:
+        started = alice.server("GET", "/status")["started"]
+        service.sudo("systemctl stop jupyterhub")
+        work(kernel, 4 * IDLE)
+        service.sudo("systemctl start jupyterhub")
+        work(kernel, 2 * IDLE)
+    assert alice.server("GET", "/status")["started"] == started
+
+
+def work(kernel: Kernel, seconds: float) -> None:
+    """A short cell now and then, as people have."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         assert kernel.run("print(6*7)") == "42\n"
-    assert service.person("bob").cells("kept.ipynb") == ["1 + 1"]
+        time.sleep(1)

@@ -193,6 +193,28 @@ class HubClient:
         """Start a kernel, and connect to it."""
         return Kernel(self, self.server("POST", "/kernels", json={"name": "python3"})["id"])
 
+    def websocket(self, path: str) -> websocket.WebSocket:
+        """Open a websocket of the person's server."""
+        site = self.site
+        plain = socket.create_connection((site.address, site.port), timeout=PATIENCE)
+        url = httpx.URL(site.url(f"{site.base}user/{self.username}/{path}"))
+        return websocket.create_connection(
+            str(url.copy_with(scheme="wss")),
+            socket=site.tls().wrap_socket(plain, server_hostname=url.host),
+            header=[f"Authorization: token {self.token}"],
+            origin=str(url.copy_with(path="/")).rstrip("/"),
+            timeout=PATIENCE,
+        )
+
+    def terminal(self, line: str) -> None:
+        """Open a terminal, type a line once its shell asks for one, and close the browser."""
+        name = self.server("POST", "/terminals")["name"]
+        terminal = self.websocket(f"terminals/websocket/{name}")
+        _read_until("$", terminal)
+        terminal.send(json.dumps(["stdin", f"{line}\r"]))
+        _read_until(line, terminal)
+        terminal.close()
+
     def notebook(self, path: str, cell: str) -> None:
         """Save a notebook with one cell."""
         metadata: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": []}
@@ -232,17 +254,7 @@ class Kernel:
 
     def connect(self) -> None:
         """Open the websocket anew, as a browser does that lost it."""
-        site, client = self.client.site, self.client
-        plain = socket.create_connection((site.address, site.port), timeout=PATIENCE)
-        channels = f"{site.base}user/{client.username}/api/kernels/{self.identity}/channels"
-        url = httpx.URL(site.url(channels))
-        self.socket = websocket.create_connection(
-            str(url.copy_with(scheme="wss")),
-            socket=site.tls().wrap_socket(plain, server_hostname=url.host),
-            header=[f"Authorization: token {client.token}"],
-            origin=str(url.copy_with(path="/")).rstrip("/"),
-            timeout=PATIENCE,
-        )
+        self.socket = self.client.websocket(f"api/kernels/{self.identity}/channels")
         self.unread: deque[str | bytes] = deque()
         threading.Thread(target=self._answer_pings, args=(self.socket,), daemon=True).start()
 
@@ -268,6 +280,16 @@ class Kernel:
         """Run a cell; what it printed. Raises KernelError with what it raised."""
         with self.reading:
             return self._run(code)
+
+    def begin(self, code: str) -> None:
+        """Begin with a cell, and close the browser."""
+        message = uuid.uuid4().hex
+        with self.reading:
+            self.socket.send(json.dumps(_execute_request(message, code)))
+            for kind, _ in self._answers(message):
+                if kind == "execute_input":
+                    break
+            self.socket.close()
 
     def _run(self, code: str) -> str:
         message, printed = uuid.uuid4().hex, []
@@ -296,6 +318,15 @@ class Kernel:
             if answer["channel"] == "iopub" and (mine or ends):
                 yield answer["msg_type"], answer["content"]
         raise KernelError(f"no answer within {PATIENCE} s")
+
+
+def _read_until(sign: str, terminal: websocket.WebSocket) -> None:
+    """Read what a terminal prints (terminado.websocket), until that has a sign in it."""
+    printed = ""
+    while sign not in printed:
+        kind, *content = json.loads(terminal.recv())
+        if kind == "stdout":
+            printed += content[0]
 
 
 def _execute_request(message: str, code: str) -> dict[str, Any]:

@@ -205,6 +205,11 @@ class Service:
         self._people[username].start_server()
         return self._people[username]
 
+    def stop_servers(self) -> None:
+        """Stop the servers of all who have one by `person`."""
+        for client in self._people.values():
+            patiently(client.stop_server)
+
     def forget(self) -> None:
         """Who comes next comes anew."""
         self._people.clear()

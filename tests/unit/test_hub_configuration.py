@@ -151,7 +151,8 @@ def test_at_one_name_nothing_is_routed_by_names(plan: Plan, host: Path) -> None:
     written(plan, host, {"hub_people_trust_each_other": True})
     c = loaded(host)
     assert not {"subdomain_host", "cookie_host_prefix_enabled"} & set(c.JupyterHub)
-    assert c.Spawner.args == ["--HubOAuth.cache_max_age=15"]
+    assert c.Spawner.args[0] == "--HubOAuth.cache_max_age=15"
+    assert not [arg for arg in c.Spawner.args if "cookie" in arg]
 
 
 @pytest.mark.parametrize(
@@ -241,6 +242,34 @@ def test_lines_of_the_owner_come_after_ours_in_order(plan: Plan, host: Path) -> 
 def test_without_a_limit_nothing_is_culled(plan: Plan, host: Path) -> None:
     written(plan, host, {"hub_idle_timeout": 0, "hub_max_age": 0})
     assert [service["name"] for service in loaded(host).JupyterHub.services] == ["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("idle", "age", "every", "reports"),
+    [
+        (3600, 0, 300, 300),
+        (120, 0, 15, 15),
+        (10, 0, 5, 5),
+        (3600, 15, 5, 300),
+        (0, 15, 5, 300),
+        (120, 86400, 15, 15),
+        (86400, 604800, 300, 300),
+        (0, 3600, 300, 300),
+    ],
+)
+def test_looks_and_reports_follow_the_shortest_limit(
+    plan: Plan, host: Path, idle: int, age: int, every: int, reports: int
+) -> None:
+    written(plan, host, {"hub_idle_timeout": idle, "hub_max_age": age, "hub_busy_max": 7})
+    c = loaded(host)
+    (culler,) = [each for each in c.JupyterHub.services if each["name"] == "idle-culler"]
+    _, _, module, *given = culler["command"]
+    assert module == "hubstead_hub.culling"
+    assert given == [
+        f"--timeout={idle or age}", f"--max-age={age}", f"--every={every}", f"--reports={reports}"
+    ]  # fmt: skip
+    assert f"--JupyterHubSingleUser.hub_activity_interval={reports}" in c.Spawner.args
+    assert "--Hubstead.busy_max=7" in c.Spawner.args
 
 
 def test_the_other_proxy_has_its_own(plan: Plan, host: Path, traefik_utils: ModuleType) -> None:

@@ -100,22 +100,30 @@ def _warn(site: Site) -> None:
 def _culler(site: Site) -> hub.Configuration:
     """What stops servers that are idle, or old."""
     settings = site[HubSettings]
+    reports = settings.report_interval
+    servers = {
+        "args": [
+            f"--JupyterHubSingleUser.hub_activity_interval={reports}",
+            f"--Hubstead.busy_max={settings.hub_busy_max}",
+        ]
+    }
+    # what servers report is all that counts: configurable-http-proxy takes whatever a page that is
+    # left open says for activity, too, and Traefik does not
+    traits: dict[str, dict[str, Any]] = {
+        "Spawner": servers,
+        "JupyterHub": {"last_activity_interval": 0},
+    }
     timeout = settings.hub_idle_timeout or settings.hub_max_age
-    if not timeout:
-        return hub.Configuration({})
-    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
-    command = ["/opt/hubstead/hub/current/bin/python", "-m", "jupyterhub_idle_culler"]
-    command += [f"--timeout={timeout}", f"--max-age={settings.hub_max_age}"]
-    return hub.Configuration(
-        traits={
-            "JupyterHub": {
-                "services": [{"name": "idle-culler", "command": command}],
-                "load_roles": [
-                    {"name": "idle-culler", "scopes": scopes, "services": ["idle-culler"]}
-                ],
-            }
+    if timeout:
+        scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+        command = ["/opt/hubstead/hub/current/bin/python", "-m", "hubstead_hub.culling"]
+        command += [f"--timeout={timeout}", f"--max-age={settings.hub_max_age}"]
+        command += [f"--every={settings.check_interval}", f"--reports={reports}"]
+        traits["JupyterHub"] |= {
+            "services": [{"name": "idle-culler", "command": command}],
+            "load_roles": [{"name": "idle-culler", "scopes": scopes, "services": ["idle-culler"]}],
         }
-    )
+    return hub.Configuration(traits)
 
 
 @deploy("jupyterhub")

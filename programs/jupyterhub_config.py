@@ -174,11 +174,26 @@ def give_people_files() -> None:
     files.give_people_files()
 
 
+#: Calls that miss the users' image or network, where somebody removed them
+MADE_AGAIN = ("inspect_image", "create_container", "start")
+
+
 def say_so_while_docker_is_away() -> None:
     """Who starts a server reads what is missing, and not that some connection was aborted."""
     from docker.errors import APIError, DockerException
     from dockerspawner import DockerSpawner
     from requests.exceptions import ConnectionError
+    from tornado.web import HTTPError
+
+    class AwayError(HTTPError, DockerException):
+        """The one error whose words JupyterHub shows to who starts a server (pages.py)."""
+
+        def __init__(self, words: str) -> None:
+            super().__init__(503, words)
+            self.jupyterhub_message = words
+
+        def __str__(self) -> str:
+            return self.jupyterhub_message
 
     ask = DockerSpawner._docker
 
@@ -193,12 +208,14 @@ def say_so_while_docker_is_away() -> None:
                 )
             elif error.response.status_code in (403, 503):
                 words = error.explanation
+            elif error.response.status_code == 404 and method in MADE_AGAIN:
+                words = (
+                    "servers cannot be started at the moment: the Hub's host misses something"
+                    f" that hubstead-holder.service makes again in minutes ({error.explanation})"
+                )
             else:
                 raise
-            failure = DockerException(words)
-            # what the page shows (jupyterhub.utils.format_exception)
-            failure.jupyterhub_message = words
-            raise failure from error
+            raise AwayError(words) from error
 
     DockerSpawner._docker = with_words
 

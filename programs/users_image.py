@@ -1,12 +1,16 @@
 #!/usr/bin/python3 -I
 """Written by Hubstead: the image of the users' servers.
 
-    users-image build DIRECTORY      make it, where it is not there
-    users-image refresh DIRECTORY    make it anew when Debian has updates for what is in it
+    users-image build DIRECTORY          make it, where it is not there
+    users-image refresh DIRECTORY        make it anew when Debian has updates for what is in it
+    users-image hold DIRECTORY NETWORK   keep it, and the users' network, from Docker's clean-ups
 
 DIRECTORY is the build context; its file `image` has the image's name. A build that fails leaves the
 image that is there as it was. The image that a new one replaced is removed once no container has
 it: until then DIRECTORY.replaced has its number.
+
+Docker's clean-ups (docker system prune) take every image and network that no running container has:
+`hold` becomes one that has both, and does nothing.
 """
 
 import fcntl
@@ -16,10 +20,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 #: MiB that a build needs beside the new image
 SPARE = 500
 LOG_LINES = 40
+#: Have the image and the network; and the image that it is built from, where no registry has that
+HOLDER, BASE_HOLDER = "hubstead-holder", "hubstead-base-holder"
+#: Does nothing, and can do nothing
+HOLD = (
+    "run", "--rm", "--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+    "--user=65534:65534", "--memory=32m", "--pids-limit=8", "--log-driver=none",
+    "--entrypoint=sleep",
+)  # fmt: skip
 #: As the Dockerfile upgrades: what this finds, a build installs
 UPDATES = """
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
@@ -121,6 +134,30 @@ def refuse_full_disk(image: str) -> None:
         )
 
 
+def base_of(directory: Path) -> str:
+    """The image that the users' image is built from."""
+    (base,) = re.findall(r"^FROM (\S+)", (directory / "Dockerfile").read_text(), re.MULTILINE)
+    return str(base)
+
+
+def is_local(base: str) -> bool:
+    """Whether it was imported or built here: no registry has it."""
+    return inspected(base, "{{len .RepoDigests}}") == "0"
+
+
+def hold(image: str, directory: Path, network: str) -> NoReturn:
+    """Become what holds the image and the network. Builds the image where it is gone."""
+    if not inspected(image, "{{.Id}}"):
+        build(image, directory, "--pull=false")
+    docker("rm", "--force", HOLDER, BASE_HOLDER, check=False)
+    base = base_of(directory)
+    if is_local(base):
+        docker(*HOLD, "--detach", f"--name={BASE_HOLDER}", "--network=none", base, "infinity")
+    command = ["docker", *HOLD, f"--name={HOLDER}", f"--network={network}", image, "infinity"]
+    # which also lets go of the lock
+    os.execvp("docker", command)
+
+
 def refresh(image: str, directory: Path, replaced: Path) -> None:
     collect(replaced, image)
     if not inspected(image, "{{.Id}}"):
@@ -132,17 +169,17 @@ def refresh(image: str, directory: Path, replaced: Path) -> None:
         return
     print("Updates:", ", ".join(f"{package} {old} to {new}" for package, (old, new) in due.items()))
     refuse_full_disk(image)
+    base = base_of(directory)
     with replaced.open("a") as file:
         print(inspected(image, "{{.Id}}"), file=file)
-    (base,) = re.findall(r"^FROM (\S+)", (directory / "Dockerfile").read_text(), re.MULTILINE)
-    # one that was imported or built here has no registry
-    local = inspected(base, "{{len .RepoDigests}}") == "0"
-    build(image, directory, "--no-cache", f"--pull={'false' if local else 'true'}")
+    build(image, directory, "--no-cache", f"--pull={'false' if is_local(base) else 'true'}")
+    # its unit starts it anew, of the new image
+    docker("rm", "--force", HOLDER, check=False)
     collect(replaced, image)
     print(f"{image} is built anew: servers get it at their next start.")
 
 
-def main(action: str, path: str) -> None:
+def main(action: str, path: str, *arguments: str) -> None:
     directory, lock, replaced = (Path(f"{path}{end}") for end in ("", ".lock", ".replaced"))
     with lock.open("a") as file:
         # a deploy and the timer, or a build that an earlier, killed run left behind
@@ -150,6 +187,8 @@ def main(action: str, path: str) -> None:
         image = (directory / "image").read_text().strip()
         if action == "refresh":
             refresh(image, directory, replaced)
+        elif action == "hold":
+            hold(image, directory, *arguments)
         elif not inspected(image, "{{.Id}}"):
             build(image, directory, "--pull=false")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,8 @@ from pyinfra.context import host
 
 from hubstead.operations import files
 
+#: What keeps the users' network and image from Docker's clean-ups: a unit, and its container
+HOLDER = "hubstead-holder"
 #: The option of a network that names its interface
 BRIDGE_NAME = "com.docker.network.bridge.name"
 
@@ -62,6 +65,13 @@ class Network(FactBase[NetworkState | None]):
             raise FactProcessError(f"unreadable output of docker network: {error}") from error
 
 
+def creation(network: str, subnet: str, options: Mapping[str, str]) -> str:
+    """The command that makes a bridge network."""
+    flags = [f"--opt={key}={value}" for key, value in sorted(options.items())]
+    command = ["docker", "network", "create", "--driver=bridge", f"--subnet={subnet}", *flags]
+    return f"{shlex.join([*command, network])} >/dev/null"
+
+
 @operation()
 def network(network: str, subnet: str, options: dict[str, str]) -> Generator[StringCommand]:
     """Ensure a bridge network of this subnet with these driver options.
@@ -71,19 +81,19 @@ def network(network: str, subnet: str, options: dict[str, str]) -> Generator[Str
     """
     state = host.get_fact(Network, network)
     if state is not None and (state.options, state.subnet) != (options, subnet):
-        if state.containers:
+        users = [container for container in state.containers if container != HOLDER]
+        if users:
             raise OperationError(
                 f"The Docker network {network} has other settings than asked for, and is in use "
-                f"by {', '.join(state.containers)}: stop these servers, then run again."
+                f"by {', '.join(users)}: stop these servers, then run again."
             )
+        if state.containers:
+            # it would make the former network again
+            yield StringCommand("systemctl stop", f"{HOLDER}.service")
         yield StringCommand("docker network rm", QuoteString(network), ">/dev/null")
         state = None
     if state is None:
-        flags = [QuoteString(f"--opt={key}={value}") for key, value in sorted(options.items())]
-        yield StringCommand(
-            "docker network create --driver=bridge", f"--subnet={subnet}", *flags,
-            QuoteString(network), ">/dev/null",
-        )  # fmt: skip
+        yield StringCommand(creation(network, subnet, options))
 
 
 @dataclass(frozen=True)

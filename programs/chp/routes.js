@@ -41,6 +41,10 @@ class Routes extends MemoryStore {
     this.write();
   }
 
+  // whatever a page that is left open says would count as activity of its user; what servers report
+  // counts (docs/servers.md)
+  update() {}
+
   async remove(path) {
     const route = await super.remove(path);
     this.write();

@@ -27,6 +27,7 @@ LIFTED = {
     "hubstead-docker-filter": set(),
     "hubstead-firewall": FIREWALL,
     "hubstead-firewall-docker": FIREWALL,
+    "hubstead-holder": NETWORK | {"ProtectHome", "ReadWritePaths", "SystemCallFilter"},
     "hubstead-login": NETWORK,
     "hubstead-login-relay": set(),
     "hubstead-people-files@": {

@@ -54,7 +54,7 @@ class DockerSpawner:
         self.orm_spawner = SimpleNamespace(user_options={"image": "x"})
         self.db = SimpleNamespace(commit=lambda: None)
 
-    def _docker(self, error: Exception) -> None:
+    def _docker(self, method: str, error: Exception) -> None:
         raise error
 
     async def create_object(self) -> None:
@@ -162,6 +162,7 @@ def test_at_one_name_nothing_is_routed_by_names(plan: Plan, host: Path) -> None:
         (DockerException("while fetching server API version"), "is not up .*API version"),
         (APIError(403, "Privileged is nothing"), "^Privileged is nothing$"),
         (APIError(503, "Docker does not answer"), "^Docker does not answer$"),
+        (APIError(404, "network hubstead not found"), r"hubstead-holder.*\(network hubstead not "),
     ],
 )
 def test_who_cannot_start_a_server_reads_why(
@@ -172,8 +173,10 @@ def test_who_cannot_start_a_server_reads_why(
         "base_url": "unix:///run/hubstead-docker-filter.sock"
     }
     with pytest.raises(DockerException, match=words) as caught:
-        dockerspawner()._docker(error)
+        dockerspawner()._docker("start", error)
     assert vars(caught.value)["jupyterhub_message"] == str(caught.value)
+    # what JupyterHub shows of errors that come at once
+    assert isinstance(caught.value, web.HTTPError)
     # the spawner takes what Docker says by its number
     assert not isinstance(caught.value, APIError)
 
@@ -197,7 +200,7 @@ def test_what_docker_says_itself_stays(
     written(plan, host)
     loaded(host)
     with pytest.raises(APIError):
-        dockerspawner()._docker(APIError(404, "No such container"))
+        dockerspawner()._docker("inspect_container", APIError(404, "No such container"))
 
 
 def test_servers_outlive_a_restart_of_the_engine(plan: Plan, host: Path) -> None:

@@ -107,19 +107,14 @@ def _culler(site: Site) -> hub.Configuration:
             f"--Hubstead.busy_max={settings.hub_busy_max}",
         ]
     }
-    # what servers report is all that counts: configurable-http-proxy takes whatever a page that is
-    # left open says for activity, too, and Traefik does not
-    traits: dict[str, dict[str, Any]] = {
-        "Spawner": servers,
-        "JupyterHub": {"last_activity_interval": 0},
-    }
+    traits: dict[str, dict[str, Any]] = {"Spawner": servers}
     timeout = settings.hub_idle_timeout or settings.hub_max_age
     if timeout:
         scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
         command = ["/opt/hubstead/hub/current/bin/python", "-m", "hubstead_hub.culling"]
         command += [f"--timeout={timeout}", f"--max-age={settings.hub_max_age}"]
         command += [f"--every={settings.check_interval}", f"--reports={reports}"]
-        traits["JupyterHub"] |= {
+        traits["JupyterHub"] = {
             "services": [{"name": "idle-culler", "command": command}],
             "load_roles": [{"name": "idle-culler", "scopes": scopes, "services": ["idle-culler"]}],
         }

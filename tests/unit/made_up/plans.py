@@ -30,7 +30,8 @@ def test_the_hub_gets_what_they_add(plan: Plan) -> None:
     assert "LoadCredential=users:" not in unit and "LoadCredential=proxy:" not in unit
     assert "# it draws maps\nPrivateDevices=no\n" in unit
     needs = (
-        "docker.service hubstead-docker-filter.socket hubstead-people-files.socket guide.service"
+        "docker.service hubstead-holder.service hubstead-docker-filter.socket"
+        " hubstead-people-files.socket guide.service"
     )
     assert f"After=network-online.target {needs}" in unit
     assert run.files["/etc/jupyterhub/credentials/guide"] not in ("", json.dumps(traits))

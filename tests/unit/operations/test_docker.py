@@ -35,8 +35,17 @@ def test_an_unused_network_that_differs_is_made_anew(state: NetworkState) -> Non
     assert lines(docker.network, {Network: state}, **NETWORK) == [remove, CREATE]
 
 
+def test_what_holds_the_network_lets_go_of_it_first() -> None:
+    state = NetworkState(OPTIONS, "10.0.0.0/16", ("hubstead-holder",))
+    assert lines(docker.network, {Network: state}, **NETWORK) == [
+        "systemctl stop hubstead-holder.service", "docker network rm hubstead >/dev/null", CREATE,
+    ]  # fmt: skip
+
+
 def test_a_network_in_use_is_never_taken_away() -> None:
-    state = NetworkState(OPTIONS, "10.0.0.0/16", ("hubstead-ada", "hubstead-eve"))
+    state = NetworkState(
+        OPTIONS, "10.0.0.0/16", ("hubstead-ada", "hubstead-eve", "hubstead-holder")
+    )
     with pytest.raises(OperationError, match="in use by hubstead-ada, hubstead-eve: stop these"):
         lines(docker.network, {Network: state}, **NETWORK)
 

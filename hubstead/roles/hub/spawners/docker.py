@@ -39,6 +39,7 @@ BASE = "hubstead/base"
 CONTEXT = "/opt/hubstead/singleuser"
 UNIT = "hubstead-users-image"
 _SERVICE, _TIMER = (f"/etc/systemd/system/{UNIT}.{suffix}" for suffix in ("service", "timer"))
+_HOLDER = f"/etc/systemd/system/{docker.HOLDER}.service"
 #: What the Hub asks in the place of Docker, and what it may ask
 FILTER = "hubstead-docker-filter"
 SOCKET = f"/run/{FILTER}.sock"
@@ -169,12 +170,17 @@ def install(site: Site) -> None:
         name="Create the users' network",
         network=NETWORK,
         subnet=str(settings.docker_subnet),
-        options={
-            docker.BRIDGE_NAME: settings.docker_bridge,
-            # containers on one bridge see each other unless this is off
-            "com.docker.network.bridge.enable_icc": "false",
-        },
+        options=_options(settings),
     )
+
+
+def _options(settings: DockerSettings) -> dict[str, str]:
+    """Of the users' network."""
+    return {
+        docker.BRIDGE_NAME: settings.docker_bridge,
+        # containers on one bridge see each other unless this is off
+        "com.docker.network.bridge.enable_icc": "false",
+    }
 
 
 @deploy("singleuser")
@@ -199,11 +205,36 @@ def singleuser(site: Site) -> None:
         context=build,
         keep=settings.docker_image_keep,
     )
+    _hold(site)
     if settings.docker_image_refresh:
         _refresh()
     else:
         units.stopped(name="Stop looking for updates of it", unit=f"{UNIT}.timer")
         files.present(name="Remove the timer", entries={_SERVICE: None, _TIMER: None})
+
+
+def _hold(site: Site) -> None:
+    """Docker's clean-ups take what no running container has: the Hub's address, and the image."""
+    settings, unit = site[DockerSettings], site.distribution.docker.unit
+    create = docker.creation(NETWORK, str(settings.docker_subnet), _options(settings))
+    service = render(
+        "docker",
+        _HOLDER,
+        docker=unit,
+        network=NETWORK,
+        create=create,
+        program=docker.PROGRAM,
+        directory=CONTEXT,
+    )
+    files.present(
+        name="Write what holds the users' network and image",
+        entries={_HOLDER: files.File(service)},
+    )
+    units.running(
+        name="Hold them",
+        unit=f"{docker.HOLDER}.service",
+        inputs=[docker.PROGRAM, f"{CONTEXT}/image"],
+    )
 
 
 def _refresh() -> None:
@@ -394,6 +425,7 @@ PART = Spawner(
     deploy=_deploy,
     units=lambda site: (
         site.distribution.docker.unit,
+        f"{docker.HOLDER}.service",
         f"{FILTER}.socket",
         people.SOCKET_UNIT,
     ),

@@ -1,0 +1,96 @@
+"""An owner tidies up with Docker's own commands: nothing of people's goes, nothing stays broken."""
+
+import json
+
+import httpx
+import pytest
+
+from tests.converge.test_resilience import check_isolated, rules
+from tests.kit.hub_client import patiently
+from tests.kit.service import Service, container
+from tests.kit.support import eventually
+
+pytestmark = pytest.mark.slow
+
+HOLDER = "hubstead-holder"
+IMAGE = "$(cat /opt/hubstead/singleuser/image)"
+#: Without `--all` in Docker 20.10, which takes volumes with a name as well
+PRUNE_VOLUMES = "docker volume prune --all --force || docker volume prune --force"
+
+
+def runs(service: Service, unit: str) -> str:
+    return service.sudo(f"systemctl show -P ExecMainStartTimestamp {unit}")
+
+
+def is_held(service: Service) -> bool:
+    return service.sudo(f"docker top {HOLDER} 2>/dev/null || true") != ""
+
+
+def health(service: Service) -> str:
+    asked = "curl -so /dev/null -m 2 -w '%{http_code}' http://172.30.0.1:8081/hub/health || true"
+    return service.sudo(asked)
+
+
+def test_clean_ups_while_no_server_runs_take_nothing_that_is_ours(service: Service) -> None:
+    alice = service.person("alice")
+    alice.notebook("kept.ipynb", "print('kept')")
+    service.stop_servers()
+    before, hub = rules(service), runs(service, "jupyterhub")
+    # what they are for goes
+    service.sudo(
+        f"docker create --name theirs -v theirs:/x {IMAGE} && docker network create theirs"
+    )
+    service.sudo(
+        "docker system prune --all --force --volumes; docker network prune --force;"
+        f" docker image prune --all --force; {PRUNE_VOLUMES}"
+    )
+    assert service.sudo("docker ps --all --quiet --filter name=theirs") == ""
+    assert service.sudo("docker network ls --quiet --filter name=theirs") == ""
+    assert health(service) == "200"
+    assert (rules(service), runs(service, "jupyterhub")) == (before, hub)
+    service.check_works()
+    assert alice.cells("kept.ipynb") == ["print('kept')"]
+    with alice.kernel() as kernel:
+        check_isolated(kernel)
+    run = service.run()
+    assert (run.status, run.changed) == (0, []), run.end
+
+
+def test_the_hubs_address_comes_back_after_everything_was_removed(service: Service) -> None:
+    service.stop_servers()
+    before = rules(service)
+    service.sudo(f"systemctl stop {HOLDER}; docker network prune --force")
+    assert health(service) != "200"
+    service.sudo(f"systemctl start {HOLDER}")
+    eventually("the holder runs", lambda: is_held(service))
+    service.sudo("docker rm --force $(docker ps --all --quiet); docker network prune --force")
+    eventually("the Hub answers", lambda: health(service) == "200", 30)
+    eventually("the holder runs", lambda: is_held(service))
+    assert rules(service) == before
+    service.check_works()
+    with service.person("alice").kernel() as kernel:
+        check_isolated(kernel)
+
+
+def test_the_holder_follows_docker(service: Service) -> None:
+    service.sudo("systemctl kill --signal=KILL docker")
+    eventually("the holder runs", lambda: is_held(service))
+    service.sudo("systemctl stop docker.socket docker")
+    assert service.sudo(f"systemctl is-active {HOLDER} docker || true") == "inactive\ninactive\n"
+    service.sudo("systemctl start docker")
+    eventually("the holder runs", lambda: is_held(service))
+    service.check_works()
+
+
+@pytest.mark.every
+def test_an_image_that_is_gone_is_named_and_built_again(service: Service) -> None:
+    service.stop_servers()
+    alice = service.visitor("alice")
+    service.sudo(f"systemctl stop {HOLDER}; docker image rm --force {IMAGE}")
+    alice.log_in("a quiet otter reads 42 charts")
+    page = alice.request("GET", "/hub/spawn", follow_redirects=True)
+    assert "Unhandled" not in page.text, page.text
+    assert HOLDER in page.text, page.text
+    service.sudo(f"systemctl start {HOLDER}")
+    eventually("it is built", lambda: is_held(service), 600)
+    service.check_works()

@@ -185,7 +185,7 @@ def say_so_while_docker_is_away() -> None:
     from requests.exceptions import ConnectionError
     from tornado.web import HTTPError
 
-    class AwayError(HTTPError, DockerException):
+    class AwayError(HTTPError):
         """The one error whose words JupyterHub shows to who starts a server (pages.py)."""
 
         def __init__(self, words: str) -> None:

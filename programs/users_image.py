@@ -30,7 +30,7 @@ HOLDER, BASE_HOLDER = "hubstead-holder", "hubstead-base-holder"
 #: Does nothing, and can do nothing
 HOLD = (
     "run", "--rm", "--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges",
-    "--user=65534:65534", "--memory=32m", "--pids-limit=8", "--log-driver=none",
+    "--user=65534:65534", "--cpus=0.1", "--memory=32m", "--pids-limit=8", "--log-driver=none",
     "--entrypoint=sleep",
 )  # fmt: skip
 #: As the Dockerfile upgrades: what this finds, a build installs

@@ -98,10 +98,13 @@ def network(network: str, subnet: str, options: dict[str, str]) -> Generator[Str
 
 @dataclass(frozen=True)
 class ImagesState:
-    """Tags of one repository, newest image first; the images that containers were made from."""
+    """Tags of one repository, newest image first; the images that containers were made from, and
+    the one that only what holds an image has.
+    """
 
     tags: tuple[str, ...] = ()
     used: frozenset[str] = frozenset()
+    held: str | None = None
 
 
 def parse_images(lines: Iterable[str]) -> ImagesState:
@@ -111,7 +114,9 @@ def parse_images(lines: Iterable[str]) -> ImagesState:
         kind, _, value = line.partition(" ")
         values[kind].append(value)
     tags = tuple(tag for tag in values["tag"] if tag != "<none>")
-    return ImagesState(tags, frozenset(values["used"]))
+    containers = dict(line.split(" ") for line in values["used"])
+    held = containers.pop(HOLDER, None)
+    return ImagesState(tags, frozenset(containers.values()), held)
 
 
 class Images(FactBase[ImagesState]):
@@ -124,13 +129,13 @@ class Images(FactBase[ImagesState]):
     def command(self, repository: str) -> StringCommand:
         return StringCommand(
             "docker image ls --format 'tag {{.Tag}}'", QuoteString(repository), "2>/dev/null;",
-            "docker container ls --all --format 'used {{.Image}}' 2>/dev/null; true",
+            "docker container ls --all --format 'used {{.Names}} {{.Image}}' 2>/dev/null; true",
         )  # fmt: skip
 
     def process(self, output: list[str]) -> ImagesState:
         try:
             return parse_images(output)
-        except KeyError as error:
+        except (KeyError, ValueError) as error:
             raise FactProcessError(f"unreadable output of docker: {error}") from error
 
 
@@ -207,4 +212,7 @@ def built(
     for old in [other for other in state.tags if other != tag][keep - 1 :]:
         # Docker refuses to remove an image that has a container, also a stopped one
         if f"{repository}:{old}" not in state.used:
+            if f"{repository}:{old}" == state.held:
+                # its unit starts it anew, of the new image
+                yield StringCommand("docker rm --force", HOLDER, ">/dev/null")
             yield StringCommand("docker image rm", QuoteString(f"{repository}:{old}"), ">/dev/null")

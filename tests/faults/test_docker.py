@@ -1,13 +1,9 @@
 """An owner tidies up with Docker's own commands: nothing of people's goes, nothing stays broken."""
 
-import json
-
-import httpx
 import pytest
 
 from tests.converge.test_resilience import check_isolated, rules
-from tests.kit.hub_client import patiently
-from tests.kit.service import Service, container
+from tests.kit.service import PASSWORD, Service, container
 from tests.kit.support import eventually
 
 pytestmark = pytest.mark.slow
@@ -79,7 +75,21 @@ def test_the_holder_follows_docker(service: Service) -> None:
     assert service.sudo(f"systemctl is-active {HOLDER} docker || true") == "inactive\ninactive\n"
     service.sudo("systemctl start docker")
     eventually("the holder runs", lambda: is_held(service))
-    service.check_works()
+    eventually("the Hub answers", lambda: health(service) == "200")
+
+
+def test_a_container_that_is_removed_leads_to_a_start(service: Service) -> None:
+    alice = service.person("alice")
+    alice.notebook("kept.ipynb", "print('kept')")
+    service.sudo(f"docker rm --force {container('alice')}")
+
+    def is_offered_a_start() -> bool:
+        # who asks waits no longer than this
+        answer = alice.request("GET", "/user/alice/lab", timeout=20)
+        return answer.status_code == 302 and "/hub/user/alice/" in answer.headers["Location"]
+
+    eventually("the Hub offers a start", is_offered_a_start, 40)
+    assert service.person("alice").cells("kept.ipynb") == ["print('kept')"]
 
 
 @pytest.mark.every
@@ -87,7 +97,7 @@ def test_an_image_that_is_gone_is_named_and_built_again(service: Service) -> Non
     service.stop_servers()
     alice = service.visitor("alice")
     service.sudo(f"systemctl stop {HOLDER}; docker image rm --force {IMAGE}")
-    alice.log_in("a quiet otter reads 42 charts")
+    alice.log_in(PASSWORD)
     page = alice.request("GET", "/hub/spawn", follow_redirects=True)
     assert "Unhandled" not in page.text, page.text
     assert HOLDER in page.text, page.text

@@ -90,9 +90,9 @@ class Host:
         engine = {**self.engine, "calls": [], **values}
         (self.directory / "engine.json").write_text(json.dumps(engine))
 
-    def run(self, action: str) -> subprocess.CompletedProcess[str]:
+    def run(self, action: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-I", PROGRAM, action, self.directory / "context"],
+            [sys.executable, "-I", PROGRAM, action, self.directory / "context", *arguments],
             env={
                 "PATH": f"{self.directory}:{os.environ['PATH']}",
                 "ENGINE": str(self.directory / "engine.json"),
@@ -101,6 +101,12 @@ class Host:
             text=True,
             check=False,
         )
+
+    @property
+    def runs(self) -> list[str]:
+        """Containers that were started: from their names on."""
+        calls = [call for call in self.engine["calls"] if call.startswith("run ")]
+        return [call[call.index("--name=") :] for call in calls]
 
     @property
     def builds(self) -> list[str]:
@@ -126,6 +132,27 @@ def test_an_image_without_updates_is_left_alone(host: Host) -> None:
     done = host.run("refresh")
     assert (done.returncode, host.builds) == (0, [])
     assert "no updates" in done.stdout
+
+
+HELD = f"--name=hubstead-holder --network=hubstead {IMAGE} infinity"
+
+
+def test_the_image_and_the_network_are_held(host: Host) -> None:
+    assert host.run("hold", "hubstead").returncode == 0
+    assert (host.runs, host.builds) == ([HELD], [])
+
+
+def test_an_image_that_is_gone_is_built_before_it_is_held(host: Host) -> None:
+    host.set(tags={}, images=[])
+    assert host.run("hold", "hubstead").returncode == 0
+    assert len(host.builds) == 1 and host.runs == [HELD]
+
+
+def test_a_base_that_no_registry_has_is_held_too(host: Host) -> None:
+    base = "debian:trixie-slim"
+    host.set(tags={IMAGE: "sha256:first", base: "sha256:b"}, images=["sha256:first", "sha256:b"])
+    assert host.run("hold", "hubstead").returncode == 0
+    assert host.runs == [f"--name=hubstead-base-holder --network=none {base} infinity", HELD]
 
 
 def test_updates_make_a_new_image_under_the_same_name(host: Host) -> None:

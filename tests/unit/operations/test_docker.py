@@ -107,6 +107,15 @@ def test_an_image_of_a_container_stays() -> None:
     ]
 
 
+def test_what_holds_an_image_lets_go_of_it() -> None:
+    state = ImagesState(("new", "old", "older"), held="hubstead/singleuser:older")
+    facts = {Images: state, files.Paths: {"/opt/image/image": NOTE}}
+    assert lines(docker.built, facts, **BUILD) == [
+        "docker rm --force hubstead-holder >/dev/null",
+        "docker image rm hubstead/singleuser:older >/dev/null",
+    ]
+
+
 def test_the_tag_tells_contexts_apart() -> None:
     tag = docker.context_tag(CONTEXT)
     assert docker.context_tag(dict(reversed(CONTEXT.items()))) == tag

@@ -127,9 +127,12 @@ def test_accounts_are_read() -> None:
 
 
 def test_images_are_read() -> None:
-    output = ["tag c000f979df02", "tag <none>", "used hubstead/singleuser:f6f5179c5443"]
+    output = ["tag c000f979df02", "tag <none>", "used ada hubstead/singleuser:f6f5179c5443"]
     used = frozenset({"hubstead/singleuser:f6f5179c5443"})
     assert parse_images(output) == ImagesState(("c000f979df02",), used)
+    output.append("used hubstead-holder hubstead/singleuser:c000f979df02")
+    held = "hubstead/singleuser:c000f979df02"
+    assert parse_images(output) == ImagesState(("c000f979df02",), used, held)
 
 
 def test_the_machine_is_read() -> None:

@@ -362,7 +362,13 @@ def _configuration(site: Site) -> hub.Configuration:
                     "security_opt": ["no-new-privileges"],
                 },
             },
-            "Spawner": {"default_url": "/lab", "http_timeout": 60, "start_timeout": 120},
+            "Spawner": {
+                "default_url": "/lab",
+                "http_timeout": 60,
+                "start_timeout": 120,
+                # who removes a container does not tell: people are offered a start soon after
+                "poll_interval": 10,
+            },
         },
         code=(
             "forget_images_that_are_refused",

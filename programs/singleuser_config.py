@@ -8,12 +8,14 @@
   once, as it opens.
 - The Hub's answers are asked for again every 15 s (HubOAuth.cache_max_age), and outlive that where
   the Hub is away: work goes on while it restarts.
+- Who has filled what their files may take of the disk (EDQUOT) reads that, and what to do.
 - Nobody is told the version who has not logged in; `_xsrf` goes over HTTPS alone.
 
 And what it leaves out of what it tells the Hub: a kernel that computes and a terminal's process
 that runs are activity, also where they say nothing and nobody looks.
 """
 
+import errno
 import os
 from collections.abc import Awaitable, Iterator
 from contextlib import suppress
@@ -23,7 +25,7 @@ from typing import Any
 from jupyter_server import __version__
 from jupyter_server._tz import utcnow
 from jupyter_server.auth.decorator import allow_unauthenticated
-from jupyter_server.base.handlers import APIVersionHandler, AuthenticatedHandler
+from jupyter_server.base.handlers import APIHandler, APIVersionHandler, AuthenticatedHandler
 from jupyter_server.serverapp import ServerWebApplication
 from jupyterhub.services.auth import HubAuth, _ExpiringDict
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
@@ -162,6 +164,35 @@ async def ask(
 
 
 _HubAuth._check_hub_authorization = ask
+
+
+FULL = (
+    "Your files take all of the disk that they may. Nothing more can be saved until you have"
+    " removed some, in the file browser or in a terminal. File > Hub Control Panel says how much"
+    " you have."
+)
+_APIHandler: Any = APIHandler
+_write_error = _APIHandler.write_error
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether what went wrong began with a quota that is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno == errno.EDQUOT:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def write_error(handler: Any, status_code: int, **options: Any) -> None:
+    """In the place of APIHandler.write_error: JupyterLab shows the message that it writes."""
+    if is_full((options.get("exc_info") or (None, None))[1]):
+        full = web.HTTPError(status_code, FULL)
+        options["exc_info"] = type(full), full, None
+    _write_error(handler, status_code, **options)
+
+
+_APIHandler.write_error = write_error
 
 
 async def tell_version(handler: Any) -> None:

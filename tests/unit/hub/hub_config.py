@@ -9,6 +9,7 @@ from jupyterhub.spawner import Spawner
 
 from hubstead_hub import sessions
 from hubstead_hub.authenticator import UsersTableAuthenticator
+from hubstead_hub.files import Shown
 
 
 class NoProxy(Proxy):
@@ -40,6 +41,13 @@ class NoSpawner(Spawner):
         return 0
 
 
+class Files(Shown):
+    """Without a helper."""
+
+    async def of(self, user: Any) -> str:
+        return "" if user.name == "unlimited" else f"<i>The files of {user.name}"
+
+
 c: Any = globals()["get_config"]()
 c.JupyterHub.bind_url = os.environ["TEST_PUBLIC_URL"]
 c.JupyterHub.hub_bind_url = os.environ["TEST_HUB_URL"]
@@ -47,6 +55,7 @@ c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.spawner_class = NoSpawner
 c.JupyterHub.authenticator_class = UsersTableAuthenticator
 c.JupyterHub.template_paths = [str(resources.files("hubstead_hub") / "templates")]
+c.JupyterHub.template_vars = {"files_of": Files()}
 c.JupyterHub.db_url = "sqlite:///hub.sqlite"
 c.UsersTableAuthenticator.dsn_file = os.environ["TEST_READER_DSN"]
 c.UsersTableAuthenticator.bcrypt_cost = 4

@@ -14,6 +14,7 @@ import pytest
 
 from hubstead_hub import files, sessions
 from hubstead_hub.files import FilesError
+from tests.unit.hub.conftest import Hub
 
 
 class Helper:
@@ -113,3 +114,50 @@ def test_who_has_no_files_reads_why_and_gets_no_server(
 def test_a_socket_that_is_not_there_is_named(helper: Helper) -> None:
     with pytest.raises(FilesError, match=r"hubstead-people-files\.socket does not"):
         asyncio.run(spawner().create_object())
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "full"),
+    [
+        ({"bytes": [0, 10 * GIB], "files": [4, 655360]}, "0 KiB of 10 GiB; they are 4 of", False),
+        (
+            {"bytes": [9 * GIB + 1, 10 * GIB], "files": [1234, 655360]},
+            "take 9 GiB of 10 GiB; they are 1,234 of at most 655,360 files",
+            False,
+        ),
+        # never rounded up to what they may have
+        ({"bytes": [10 * GIB - 1, 10 * GIB], "files": [4, 9]}, "9.9 GiB of 10 GiB", True),
+        ({"bytes": [5 << 20, 10 * GIB], "files": [1000, 1000]}, "5 MiB of 10 GiB; they are", True),
+        ({"bytes": [3 << 40, 1 << 40], "files": [1, 1000]}, "3 TiB of 1 TiB", True),
+    ],
+)
+def test_people_read_what_their_files_take(answer: dict[str, Any], said: str, full: bool) -> None:
+    words = files.words(answer)
+    assert said in words and ("remove what you no longer need" in words) is full
+
+
+def test_the_home_page_asks_for_who_looks_at_it(helper: Helper) -> None:
+    shown, user = files.Shown(), spawner().user
+    helper.says = json.dumps({"bytes": [0, GIB], "files": [1, 1000]}).encode() + b"\n"
+    assert helper.during(shown(user)).startswith("Your files take 0 KiB of 1 GiB;")
+    account = "number-of-ada@example.org"
+    assert helper.asked == [{"show": "ada-40example-2eorg", "account": account}]
+    helper.says = b"{}\n"
+    assert helper.during(shown(user)) == ""
+    # no reason not to show the page
+    assert asyncio.run(shown.of(user)) == ""
+
+
+def test_the_home_page_shows_it(hub: Hub) -> None:
+    for name in ("archivist", "unlimited"):
+        hub.person(name)
+    for name, shown in (("archivist", True), ("unlimited", False)):
+        browser = hub.browser()
+        browser.login(name)
+        page = browser.get("/hub/home").text
+        assert "My Server" in page
+        assert ("&lt;i&gt;The files of archivist</p>" in page) is shown
+        assert ('id="files"' in page) is shown

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from hubstead_hub import sessions
@@ -26,7 +28,7 @@ class FilesError(Exception):
 async def ask(verb: str, name: str, account: str | None, socket: str = SOCKET) -> dict[str, Any]:
     """The helper's answer about somebody's files.
 
-    + verb: `want` or `leave`.
+    + verb: `want`, `leave` or `show`.
     + name: as the spawner escapes it.
     + account: what tells it from the next one of its name, where that is known.
 
@@ -49,6 +51,60 @@ async def ask(verb: str, name: str, account: str | None, socket: str = SOCKET) -
     return answer
 
 
+#: The part of a limit from which on somebody reads what to do
+NEARLY = 0.95
+
+
+def words(answer: dict[str, Any]) -> str:
+    """What the helper answers to `show`, for the person."""
+    (size, most_bytes), (files, most_files) = answer["bytes"], answer["files"]
+    text = (
+        f"Your files take {_size(size)} of {_size(most_bytes)}; they are {files:,} of at most"
+        f" {most_files:,} files and directories."
+    )
+    if max(size / most_bytes, files / most_files) >= NEARLY:
+        text += (
+            " When that is full nothing can be saved: remove what you no longer need, in the file"
+            " browser or in a terminal."
+        )
+    return text
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them, such as 9.9 GiB; never more than they are."""
+    for unit, bits in (("TiB", 40), ("GiB", 30), ("MiB", 20)):
+        if count >> bits:
+            whole, tenth = divmod(count * 10 >> bits, 10)
+            return f"{whole}.{tenth} {unit}" if tenth else f"{whole} {unit}"
+    return f"{count >> 10} KiB"
+
+
+class Shown:
+    """For the home page: what the files of who looks at it take, of how much, in words.
+
+    JupyterHub calls it for every page and waits for nothing: what it returns asks when it is called
+    in its turn (JupyterHub.template_vars).
+    """
+
+    def __call__(self, user: Any) -> Callable[[], Awaitable[str]]:
+        return partial(self.of, user)
+
+    async def of(self, user: Any) -> str:
+        """Empty where nobody is limited, or the helper does not answer."""
+        try:
+            answer = await ask("show", user.spawner.escaped_name, await _account(user))
+        except FilesError:
+            # the start of a server says why
+            return ""
+        return words(answer) if answer else ""
+
+
+async def _account(user: Any) -> str | None:
+    # an owner's lines may have chosen another authenticator
+    account = getattr(user.authenticator, "account", None)
+    return await account(user.name) if account else None
+
+
 def give_people_files() -> None:
     """Have each container's files ready before it is made; the filter before Docker looks."""
     from dockerspawner import DockerSpawner
@@ -57,9 +113,7 @@ def give_people_files() -> None:
     create = spawner_class.create_object
 
     async def create_object(self: Any) -> Any:
-        # an owner's lines may have chosen another authenticator
-        account = getattr(self.user.authenticator, "account", None)
-        await ask("want", self.escaped_name, await account(self.user.name) if account else None)
+        await ask("want", self.escaped_name, await _account(self.user))
         return await create(self)
 
     async def leave(user: Any, account: str | None) -> None:

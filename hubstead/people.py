@@ -41,9 +41,63 @@ sys.exit(answer != '{"error": "the request is none"}\\n')
 
 
 def refuse_what_is_elsewhere(site: Site) -> None:
-    """Raises PyinfraError where directories of the settings are not where these say."""
+    """Raises PyinfraError where directories of the settings are not where these say, or not as."""
     _refuse_another_place(site)
+    _refuse_absent_quotas(site)
     _refuse_absent_directories(site)
+
+
+def _document(site: Site) -> str:
+    """For the helper: `Places` of programs/people_files.py."""
+    settings = site[HubSettings]
+    places = {"files": settings.hub_files, "volumes": VOLUMES, "uids": UIDS, "gid": GID}
+    return json.dumps({**places, "limits": settings.files_limits}, indent=2) + "\n"
+
+
+def _refuse_absent_quotas(site: Site) -> None:
+    """Raises PyinfraError where people's files are to have limits, and the disk holds none."""
+    settings = site[HubSettings]
+    if not settings.hub_disk_quota:
+        return
+    disk = host.get_fact(people_files.Disk, _document(site))
+    if disk is None or disk.quotas:
+        return
+    raise PyinfraError(
+        f"{host.name}: `hub_disk_quota` = {settings.hub_disk_quota!r} needs quotas by user, and the"
+        f" file system of `hub_files` = {settings.hub_files!r} ({disk.fstype} of {disk.source} at"
+        f" {disk.target}) {_how_to_have_quotas(disk)}. Nothing was changed. See docs/servers.md"
+        " (Quotas), also for a host with one disk. If the files have a disk of"
+        " their own, it is not mounted there."
+    )
+
+
+def _how_to_have_quotas(disk: people_files.DiskState) -> str:
+    """What the owner does for it, as the end of a sentence."""
+    match disk.fstype:
+        case "ext4" if disk.target == "/":
+            return (
+                "has none switched on. Add usrquota to its options in /etc/fstab, then: apt install"
+                " quota; mount -o remount /; quotacheck --create-files --no-remount --user /;"
+                " quotaon /"
+            )
+        case "ext4":
+            return (
+                "has none switched on. Stop what uses it, add usrquota to its options in "
+                f"/etc/fstab, then: umount {disk.target}; tune2fs -O quota {disk.source}; "
+                f"mount {disk.target}"
+            )
+        case "xfs" if disk.target == "/":
+            return (
+                "has none switched on. Add rootflags=uquota to GRUB_CMDLINE_LINUX in "
+                "/etc/default/grub, then: update-grub; reboot"
+            )
+        case "xfs":
+            return (
+                "has none switched on. Stop what uses it, add uquota to its options in /etc/fstab, "
+                f"then: umount {disk.target}; mount {disk.target}"
+            )
+        case _:
+            return "cannot have them. Put the files on ext4 or XFS"
 
 
 def _refuse_another_place(site: Site) -> None:
@@ -73,13 +127,31 @@ def _refuse_absent_directories(site: Site) -> None:
             )
 
 
+def configuration(site: Site) -> hub.Configuration:
+    """What people see of their limits, whatever their servers run in; nothing without limits."""
+    if site[HubSettings].files_limits is None:
+        return hub.Configuration({})
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {"template_vars": {"files_of": hub.made_by("hubstead_hub.files:Shown")}},
+            # what is in the trash still takes room, and a full disk has none for its records
+            "Spawner": {"args": ["--FileContentsManager.delete_to_trash=False"]},
+        }
+    )
+
+
 @deploy("files")
 def ready(site: Site) -> None:
     """A directory and a uid for each person, where earlier versions had volumes of one uid."""
-    directory = site[HubSettings].hub_files
-    places = {"files": directory, "volumes": VOLUMES, "uids": UIDS, "gid": GID}
+    settings = site[HubSettings]
+    directory = settings.hub_files
     service = render(
-        "people", _SERVICE, files=directory, program=people_files.PROGRAM, places=_PLACES
+        "people",
+        _SERVICE,
+        files=directory,
+        program=people_files.PROGRAM,
+        places=_PLACES,
+        limits=settings.files_limits,
     )
     files.present(
         name="Write what makes people's files ready",
@@ -88,7 +160,7 @@ def ready(site: Site) -> None:
             people_files.PROGRAM: files.File(program("people_files.py"), mode="755"),
             # whose they are is nobody's to list
             directory: files.Directory(mode="711"),
-            _PLACES: files.File(json.dumps(places, indent=2) + "\n"),
+            _PLACES: files.File(_document(site)),
             _SERVICE: files.File(service),
             _LISTENER: files.File(
                 render("people", _LISTENER, socket=f"/run/{_HELPER}.sock", user=hub.USER)
@@ -96,6 +168,14 @@ def ready(site: Site) -> None:
         },
     )
     units.running(name="Listen for the Hub", unit=SOCKET_UNIT)
+    if settings.files_limits:
+        people_files.limited(
+            name="Limit what each person's files take", document=_document(site), places=_PLACES
+        )
+    else:
+        people_files.unlimited(
+            name="Let people's files take what there is", files=directory, places=_PLACES
+        )
     people_files.adopted(
         name="Move the files of people's volumes",
         prefix=VOLUMES,

@@ -3,13 +3,18 @@
 
     people-files PLACES answer        one request on standard input, one answer on standard output
     people-files PLACES adopt NAME…   move their volumes of earlier versions to where files are
+    people-files PLACES limit         give everybody the limits that PLACES says, or take them away
+    people-files PLACES unlimited     print the uids that have other limits than PLACES says
+    people-files PLACES disk          print what the file system of the files is, as JSON
 
-The Hub asks before it starts a server, and when an account is gone. PLACES is a JSON document,
-`Places` says what is in it. A request is one line, the answer another:
+The Hub asks before it starts a server, when an account is gone, and for its home page. PLACES is a
+JSON document, `Places` says what is in it. A request is one line, the answer another:
 
     {"want": NAME, "account": ID}     {"uid": UID}, once the directory is there
     {"leave": NAME, "account": ID}    {}, once it is out of the way of the next one of that name
-                                      {"error": WORDS} instead of either
+    {"show": NAME, "account": ID}     {"bytes": [USED, LIMIT], "files": [USED, LIMIT]}; {} for who
+                                      has no files or no limits
+                                      {"error": WORDS} instead of any
 
 NAME is as DockerSpawner escapes it, ID what tells an account from the next one of its name. It can
 be cut anywhere: what was begun is finished at the next request for the same name.
@@ -17,6 +22,8 @@ be cut anywhere: what was begun is finished at the next request for the same nam
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -54,12 +61,15 @@ class Places:
     + volumes: a volume of earlier versions is named this and its owner.
     + uids: the first and the last that people's files belong to; no account of the host has one.
     + gid: of all files: the group of the image's user.
+    + limits: the bytes and the files that each of them may have; None where that is as many as the
+      disk has room for.
     """
 
     files: str
     volumes: str
     uids: tuple[int, int]
     gid: int
+    limits: tuple[int, int] | None = None
 
 
 def docker(*arguments: str) -> str:
@@ -68,6 +78,104 @@ def docker(*arguments: str) -> str:
     if done.returncode:
         raise FilesError(f"docker {arguments[0]}: {done.stderr.strip()[-300:]}")
     return done.stdout.strip()
+
+
+class Use(ctypes.Structure):
+    """What a user has of a file system, and may have: `if_nextdqblk` of linux/quota.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_uint64) for name in ("most_blocks", "soft_blocks", "bytes")),
+        *((name, ctypes.c_uint64) for name in ("most_files", "soft_files", "files")),
+        *((name, ctypes.c_uint64) for name in ("block_time", "file_time")),
+        *((name, ctypes.c_uint32) for name in ("valid", "uid")),
+    ]
+    most_blocks: int
+    bytes: int
+    most_files: int
+    files: int
+    valid: int
+    uid: int
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Bytes and files that it may have; 0 for any number."""
+        return self.most_blocks * BLOCK, self.most_files
+
+
+#: Of linux/quota.h and linux/dqblk_xfs.h; the kernel understands both for ext4 as for XFS
+BLOCK = 1024
+GET, SET, GET_NEXT = 0x800007, 0x800008, 0x800009
+STATE, COUNTED, ENFORCED = 0x5805, 1, 2
+LIMITS_ARE_SET = 1 | 4
+#: quotactl_fd(2), of Linux 5.14, has this number everywhere: it needs to see no device
+QUOTACTL_FD = 443
+
+
+class Quotas:
+    """How much each uid has of the file system of a directory, and may have (quotactl(2)).
+
+    By uid and not by project or subvolume: who owns a file takes it out of its project with one
+    ioctl, but gives it to nobody else.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._call = ctypes.CDLL(None, use_errno=True).syscall
+
+    def are_on(self) -> bool:
+        """Whether users' files are counted and limits hold."""
+        state = ctypes.create_string_buffer(256)
+        try:
+            self._ask(STATE, 0, state)
+        except OSError:
+            # ENOSYS: none on, or a file system that has none
+            return False
+        # qs_flags of fs_quota_stat
+        flags = int.from_bytes(state.raw[2:4], sys.byteorder)
+        return flags & (COUNTED | ENFORCED) == COUNTED | ENFORCED
+
+    def of(self, uid: int) -> Use:
+        """What a uid has and may have."""
+        use = Use()
+        try:
+            self._ask(GET, uid, use)
+        except OSError as error:
+            # XFS: neither files nor limits
+            if error.errno != errno.ENOENT:
+                raise
+        return use
+
+    def limit(self, uid: int, limits: tuple[int, int]) -> None:
+        """Let a uid have so many bytes and files, 0 for any number."""
+        size, files = limits
+        use = Use(most_blocks=size // BLOCK, most_files=files, valid=LIMITS_ARE_SET)
+        self._ask(SET, uid, use)
+
+    def known(self, first: int, last: int) -> Iterator[Use]:
+        """Those of these uids that have something, or limits."""
+        while first <= last:
+            use = Use()
+            try:
+                self._ask(GET_NEXT, first, use)
+            except OSError as error:
+                # no more, or no quotas
+                if error.errno in (errno.ENOENT, errno.ESRCH, errno.ENOSYS):
+                    return
+                raise
+            if use.uid <= last:
+                yield use
+            first = use.uid + 1
+
+    def _ask(self, command: int, uid: int, answer: ctypes.Array[ctypes.c_char] | Use) -> None:
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # QCMD of linux/quota.h; USRQUOTA is 0
+            call = ctypes.c_uint(command << 8), ctypes.c_uint(uid), ctypes.byref(answer)
+            if self._call(ctypes.c_long(QUOTACTL_FD), ctypes.c_uint(descriptor), *call):
+                number = ctypes.get_errno()
+                raise OSError(number, f"quotas of {self.directory}: {os.strerror(number)}")
+        finally:
+            os.close(descriptor)
 
 
 class Files:
@@ -85,6 +193,9 @@ class Files:
         self.accounts, self.copying, self.moving, self.removed = (
             self.root / f".{name}" for name in ("accounts", "copying", "moving", "removed")
         )
+        self.quotas = Quotas(self.root)
+        #: There while people may have limits of ours
+        self.limited = self.accounts / ".limited"
 
     def want(self, name: str, account: str) -> int:
         """The uid of somebody's directory, which is there then."""
@@ -103,6 +214,8 @@ class Files:
                     "it may be somebody else's"
                 )
             self._note(name, account)
+            if self.places.limits:
+                self._limit(uid, self.places.limits)
             return uid
 
     def leave(self, name: str, account: str) -> None:
@@ -119,8 +232,50 @@ class Files:
         with self._locked(name):
             self._adopt(name)
 
+    def show(self, name: str, account: str) -> dict[str, tuple[int, int]]:
+        """What somebody has, and may have; nothing where that is not known or has no limits."""
+        directory = self.root / name
+        if not self.places.limits or not directory.exists():
+            return {}
+        if account and self._owner(name) not in ("", account):
+            # of who had the name before
+            return {}
+        use = self.quotas.of(directory.stat().st_uid)
+        size, files = use.limits
+        return {"bytes": (use.bytes, size), "files": (use.files, files)}
+
+    def limit(self) -> None:
+        """Give everybody the limits of the settings, those too whose files were put aside."""
+        for uid in self.unlimited():
+            self._limit(uid, self.places.limits or (0, 0))
+        if not self.places.limits:
+            self.limited.unlink(missing_ok=True)
+
+    def unlimited(self) -> list[int]:
+        """The uids with other limits than the settings say.
+
+        Without any in the settings, none but those that got some by earlier ones.
+        """
+        ours = self.places.limits is not None or self.limited.exists()
+        if not ours or not self.root.exists():
+            return []
+        known = self.quotas.known(*self.places.uids)
+        return [use.uid for use in known if use.limits != (self.places.limits or (0, 0))]
+
+    def _limit(self, uid: int, limits: tuple[int, int]) -> None:
+        if self.quotas.of(uid).limits != limits:
+            self.accounts.mkdir(mode=0o700, exist_ok=True)
+            self.limited.touch()
+            self.quotas.limit(uid, limits)
+
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
+        if self.places.limits and not self.quotas.are_on():
+            # the disk that has them may be away, and this the one beneath
+            raise FilesError(
+                f"each person may fill a part of {self.root} (hub_disk_quota), but its file system "
+                "keeps no quotas: on the Hub's host, is the disk mounted, and with quotas?"
+            )
         for directory in (self.accounts, self.copying, self.moving, self.removed):
             directory.mkdir(mode=0o700, exist_ok=True)
         with self._lock(self.accounts / f"{name}.lock"):
@@ -200,6 +355,9 @@ class Files:
         moving = self.moving / name
         with self._lock(self.accounts / ".uids.lock"):
             uid = self._uid(moving)
+            if self.places.limits:
+                # what is theirs already comes along, and who had the uid before has left limits
+                self._limit(uid, (0, 0))
             # nobody else gets it from here on
             os.chown(moving, uid, self.places.gid)
         moving.chmod(0o700)
@@ -237,13 +395,15 @@ def answer(files: Files, line: str) -> dict[str, object]:
         name, account = request[verb], request["account"]
         if not NAME.fullmatch(name) or not ACCOUNT.fullmatch(account):
             raise ValueError
-        if verb not in ("want", "leave"):
+        if verb not in ("want", "leave", "show"):
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {"error": "the request is none"}
     try:
         if verb == "want":
             return {"uid": files.want(name, account)}
+        if verb == "show":
+            return dict(files.show(name, account))
         files.leave(name, account)
         return {}
     except (FilesError, OSError) as error:
@@ -252,15 +412,44 @@ def answer(files: Files, line: str) -> dict[str, object]:
         return {"error": str(error)}
 
 
+def disk(path: Path) -> dict[str, object]:
+    """What the file system is that a directory is on, or will be: by its nearest parent."""
+    there = next(parent for parent in (path, *path.parents) if parent.is_dir())
+    command = ["findmnt", "--json", "--output=TARGET,SOURCE,FSTYPE", f"--target={there}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # the last of several at one place
+    *_, mounted = json.loads(done.stdout)["filesystems"]
+    return {**mounted, "quotas": Quotas(there).are_on()}
+
+
 def main(places: str, action: str, *names: str) -> NoReturn:
     document = json.loads(Path(places).read_text())
-    files = Files(Places(**{**document, "uids": tuple(document["uids"])}))
-    if action == "answer":
-        signal.alarm(PATIENCE)
-        line = sys.stdin.buffer.readline(LINE).decode(errors="replace")
-        signal.alarm(0)
-        print(json.dumps(answer(files, line)), flush=True)
-        sys.exit()
+    for pair in ("uids", "limits"):
+        if document.get(pair):
+            document[pair] = tuple(document[pair])
+    files = Files(Places(**document))
+    match action:
+        case "answer":
+            signal.alarm(PATIENCE)
+            line = sys.stdin.buffer.readline(LINE).decode(errors="replace")
+            signal.alarm(0)
+            print(json.dumps(answer(files, line)), flush=True)
+        case "limit":
+            files.limit()
+        case "unlimited":
+            for uid in files.unlimited():
+                print(uid)
+        case "disk":
+            print(json.dumps(disk(files.root)))
+        case "adopt":
+            sys.exit(adopt(files, names))
+        case _:
+            sys.exit(__doc__)
+    sys.exit()
+
+
+def adopt(files: Files, names: tuple[str, ...]) -> bool:
+    """Whether the volume of any of these people could not be moved."""
     failed = False
     for name in names:
         try:
@@ -269,7 +458,7 @@ def main(places: str, action: str, *names: str) -> NoReturn:
         except (FilesError, OSError) as error:
             failed = True
             print(f"{name}: {error}", file=sys.stderr, flush=True)
-    sys.exit(failed)
+    return failed
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""People's files: volumes of earlier versions become directories (programs/people_files.py)."""
+"""People's files: out of volumes of earlier versions, and in limits (programs/people_files.py)."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
+from dataclasses import dataclass
 
-from pyinfra.api import FactBase, QuoteString, StringCommand, operation
+from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
 from pyinfra.context import host
+
+from hubstead.programs import program
 
 PROGRAM = "/usr/local/lib/hubstead/people-files"
 
@@ -60,6 +64,98 @@ class Place(FactBase[str | None]):
 
     def process(self, output: list[str]) -> str | None:
         return output[0] if output else None
+
+
+# What the program of this version says, before it is there, of settings that are not there yet.
+_SAYS = 'printf %s "$2" | python3 -I -c "$1" /dev/stdin "$3"'
+
+
+def _ask(document: str, action: str) -> StringCommand:
+    text = QuoteString(program("people_files.py"))
+    return StringCommand(
+        "sh -c", QuoteString(_SAYS), "sh", text, QuoteString(document), QuoteString(action)
+    )
+
+
+@dataclass(frozen=True)
+class DiskState:
+    """The file system that people's files are on, or will be.
+
+    + target: where it is mounted.
+    + source: its device.
+    + fstype: such as ext4.
+    + quotas: whether it counts by user what is written, and holds limits of that.
+    """
+
+    target: str
+    source: str
+    fstype: str
+    quotas: bool
+
+
+class Disk(FactBase[DiskState | None]):
+    """The file system of people's files.
+
+    + document: for the program, as JSON.
+    """
+
+    def command(self, document: str) -> StringCommand:
+        return _ask(document, "disk")
+
+    def process(self, output: list[str]) -> DiskState | None:
+        try:
+            return DiskState(**json.loads(output[0])) if output else None
+        except (ValueError, TypeError) as error:
+            raise FactProcessError(f"unreadable description of a disk: {error}") from error
+
+
+class Unlimited(FactBase[list[str]]):
+    """The uids that have something and other limits than the document's."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, document: str) -> StringCommand:
+        return _ask(document, "unlimited")
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
+@operation()
+def limited(document: str, places: str) -> Generator[StringCommand]:
+    """Ensure that all who have files have the limits of the document.
+
+    It counts at once, for servers that run, too. Who has more than that keeps it, and writes again
+    when there is room.
+
+    + document: for the program, as JSON.
+    + places: the program's document, which says the same by then.
+    """
+    if host.get_fact(Unlimited, document):
+        yield StringCommand(PROGRAM, QuoteString(places), "limit")
+
+
+class Limited(FactBase[bool]):
+    """Whether people may have limits of ours, in a directory of people's files."""
+
+    def command(self, files: str) -> StringCommand:
+        return StringCommand("test ! -e", QuoteString(f"{files}/.accounts/.limited"), "|| echo yes")
+
+    def process(self, output: list[str]) -> bool:
+        return output == ["yes"]
+
+
+@operation()
+def unlimited(files: str, places: str) -> Generator[StringCommand]:
+    """Ensure that nobody has limits that earlier settings had. Those of somebody else stay.
+
+    + files: the directory.
+    + places: the program's document, which has none by then.
+    """
+    if host.get_fact(Limited, files):
+        yield StringCommand(PROGRAM, QuoteString(places), "limit")
 
 
 @operation()

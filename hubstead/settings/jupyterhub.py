@@ -57,6 +57,19 @@ class HubSettings(Settings):
         description="Where people's files are, a directory each: on a disk of yours, say "
         "(docs/servers.md).",
     )
+    hub_disk_quota: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d*[MGT]$",
+        description="What each person's files may take of the disk, such as 10G; by default what "
+        "there is. The file system of `hub_files` must keep quotas by user: ext4 or XFS "
+        "(docs/servers.md, Quotas).",
+    )
+    hub_file_quota: int | None = Field(
+        None,
+        ge=1000,
+        description="Files and directories that each person may have, where `hub_disk_quota` is "
+        "set. By default one for each 16 KiB of that: 655360 for 10G.",
+    )
     hub_shared_files: dict[str, str] = Field(
         {},
         description="Directories of the host that everybody's server has, and nobody's can change: "
@@ -152,6 +165,11 @@ class HubSettings(Settings):
         return value
 
     def check(self) -> None:
+        if self.hub_file_quota and not self.hub_disk_quota:
+            raise ValueError(
+                f"`hub_file_quota` = {self.hub_file_quota} is for who has a `hub_disk_quota`, too: "
+                'set that, such as "10G"'
+            )
         for path in self.hub_shared_files:
             if f"{self.hub_files}/".startswith(f"{path}/"):
                 raise ValueError(
@@ -163,6 +181,15 @@ class HubSettings(Settings):
                 f"`hub_servers_memory` = {together!r} is less than one server may have: "
                 f"`hub_memory_limit` = {self.hub_memory_limit!r}"
             )
+
+    @property
+    def files_limits(self) -> tuple[int, int] | None:
+        """Bytes and files that each person may have; None for what the disk has."""
+        if not self.hub_disk_quota:
+            return None
+        size = in_bytes(self.hub_disk_quota)
+        # as many as ext4 has for it (mke2fs.conf(5), inode_ratio)
+        return size, self.hub_file_quota or max(size >> 14, 1000)
 
     @property
     def tmp_limit(self) -> int:

@@ -46,6 +46,7 @@ LIFTED = {
 UNCONFINED = {"hubstead-certificate-hooks"}
 SYSTEMS: list[dict[str, Any]] = [
     {},
+    {"hub_disk_quota": "10G"},
     {"proxy": "chp"},
     {"application": "jupyterlab", "edge": "nginx"},
 ]

@@ -7,7 +7,7 @@ from typing import Any
 from pyinfra import logger
 from pyinfra.api.deploy import deploy
 
-from hubstead import database, hub, parts, secrets, wheels
+from hubstead import database, hub, parts, people, secrets, wheels
 from hubstead.notes import claim
 from hubstead.operations import accounts, files, units
 from hubstead.ports import hold_ports, refuse_taken_ports
@@ -172,6 +172,7 @@ def jupyterhub(site: Site) -> None:
                     [
                         _itself(site),
                         _apart(site),
+                        people.configuration(site),
                         *(part.configuration(site) for part in chosen),
                         _culler(site),
                     ]

@@ -32,6 +32,8 @@ tools: ## what the tests need of this machine
 	@$(call apt,certutil,libnss3-tools)
 	@$(call apt,chromium,chromium)
 	@$(call apt,pg_lsclusters,postgresql)
+	@$(call apt,qemu-system-x86_64,qemu-system-x86)
+	@$(call apt,mkfs.xfs,xfsprogs)
 
 lint: .venv/test ## style, types and the slips of shell
 	.venv/bin/ruff check

@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.kit.hub_client import KernelError, patiently
@@ -164,6 +168,89 @@ def test_who_has_a_full_disk_can_make_room(service: Service) -> None:
         patiently(service.person("eve").stop_server)
     finally:
         service.sudo(f"umount --lazy {place}")
+
+
+@pytest.fixture
+def little(service: Service, tmp_path: Path) -> Iterator[None]:
+    """A place for eve's files that holds 8 MiB by a quota: of btrfs, since that is what the kernel
+    of this machine has. By uid: tests/programs/test_quotas.py.
+    """
+    file, mount = tmp_path / "disk", tmp_path / "mount"
+    mount.mkdir()
+    with file.open("wb") as disk:
+        disk.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "--quiet", file], check=True, capture_output=True)
+    attach = ["losetup", "--find", "--show", file]
+    device = subprocess.run(attach, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        script = (
+            'mount "$1" "$2"; btrfs quota enable "$2"; btrfs qgroup limit 8M 0/5 "$2"; umount $2'
+        )
+        subprocess.run(["sh", "-euc", script, "sh", device, mount], check=True)
+        patiently(service.person("eve").stop_server)
+        number = device.removeprefix("/dev/loop")
+        service.sudo(
+            f"uid=$(stat -c %u {FILES}/eve); mknod /dev/little b 7 {number};"
+            f" mount /dev/little {FILES}/eve; chmod 700 {FILES}/eve; mkdir {FILES}/eve/.jupyter;"
+            # as people-files begins a directory
+            f" touch {FILES}/eve/.jupyter/migrated; chown -R $uid:59000 {FILES}/eve"
+        )
+        yield
+        patiently(service.person("eve").stop_server)
+    finally:
+        service.sudo(f"umount --lazy {FILES}/eve; rm -f /dev/little")
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_who_has_filled_their_quota_reads_so_and_can_make_room(
+    service: Service, little: None
+) -> None:
+    full = "Your files take all of the disk that they may."
+    # as the Hub is where people have quotas
+    run = service.run("--data", "hub_disk_quota=10G", "deploys/jupyterhub.py")
+    assert run.status == 0, run.end
+    try:
+        eve = service.person("eve")
+
+        def save(path: str, text: str) -> httpx.Response:
+            body = {"type": "file", "format": "text", "content": text}
+            return eve.request("PUT", f"/user/eve/api/contents/{path}", json=body)
+
+        with eve.kernel() as kernel, pytest.raises(KernelError, match="Disk quota exceeded"):
+            kernel.run("open('hoard', 'wb').write(bytes(20 << 20))")
+        save("x", "x")
+        for answer in (save("new.txt", "x" * 99999), save("x", "x" * 99999)):
+            assert answer.status_code == 500 and full in answer.json()["message"]
+        # a server that starts with full files, for the second time at all
+        patiently(eve.stop_server)
+        eve = service.person("eve")
+        with eve.kernel() as kernel:
+            assert kernel.run("print(6*7)") == "42\n"
+        eve.server("DELETE", "/contents/hoard")
+        assert save("new.txt", "x" * 99999).status_code in (200, 201)
+    finally:
+        assert service.run("deploys/jupyterhub.py").status == 0
+
+
+def test_quotas_that_the_disk_cannot_hold_are_refused(service: Service) -> None:
+    """Lab hosts have a btrfs."""
+    look = f"cd /etc; sha256sum hubstead/*.json systemd/system/hubstead*; find {FILES} -maxdepth 1"
+    before, units = service.sudo(look), service.units()
+    run = service.run("--data", "hub_disk_quota=10G", "deploys/all.py")
+    assert run.status != 0 and run.changed == []
+    assert "`hub_disk_quota` = '10G' needs quotas by user" in run.output
+    assert "btrfs" in run.output and "Put the files on ext4 or XFS" in run.output
+    assert (service.sudo(look), service.units()) == (before, units)
+    # and if they are gone later, nobody gets files that have no limit
+    places = "/etc/hubstead/people-files.json"
+    service.sudo(f"cp -a {places} /tmp/places; sed -i 's/null/[1048576, 1000]/' {places}")
+    try:
+        (answer,) = ask(service, json.dumps({"want": "newcomer", "account": ""}))
+        assert "its file system keeps no quotas" in answer
+        assert service.sudo(look).count("newcomer") == 0
+    finally:
+        service.sudo(f"mv /tmp/places {places}")
+    service.check_works()
 
 
 def test_nobody_but_the_hub_asks_for_files(service: Service) -> None:

@@ -206,6 +206,10 @@ class Files:
             self._adopt(name)
             if not directory.exists():
                 self._copy(SKELETON, name)
+                # else the second start of a server makes it, and fails where the first has filled
+                # the disk (jupyter_core 5.9, JupyterApp.migrate_config)
+                (self.moving / name / ".jupyter").mkdir(mode=0o700, exist_ok=True)
+                (self.moving / name / ".jupyter/migrated").touch()
                 self._finish(name)
             uid, (first, last) = directory.stat().st_uid, self.places.uids
             if not first <= uid <= last:

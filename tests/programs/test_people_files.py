@@ -91,6 +91,7 @@ def test_each_has_a_directory_of_a_uid_of_its_own(files: Files) -> None:
     assert everything(ada) == {(FIRST, GID)}
     assert ada.stat().st_mode & 0o777 == 0o700
     assert (ada / ".bashrc").read_text() == "# of the host"
+    assert (ada / ".jupyter/migrated").exists()
     for path in files.root.iterdir():
         assert path.stat().st_mode & 0o077 == 0
 
@@ -99,7 +100,7 @@ def test_the_next_one_of_a_name_gets_nothing(files: Files) -> None:
     assert files.want("ada", "1") == FIRST
     (files.root / "ada/secret").write_text("of the first")
     assert files.want("ada", "7") == FIRST + 1
-    assert [path.name for path in (files.root / "ada").iterdir()] == [".bashrc"]
+    assert {path.name for path in (files.root / "ada").iterdir()} == {".bashrc", ".jupyter"}
     (aside,) = removed(files)
     assert re.fullmatch(r"ada\.20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", aside.name)
     assert (aside / "secret").read_text() == "of the first"

@@ -70,6 +70,8 @@ def postgres(site: Site) -> None:
     memory, server = site.machine.memory, site.distribution.postgres
     tuning = f"{server.configuration}/conf.d/hubstead.conf"
     access = f"{server.configuration}/pg_hba.conf"
+    # below /etc it would count as a reason to restart
+    drop_in = f"/usr/local/lib/systemd/system/{server.unit}.d/hubstead.conf"
     apart = site.db_apart
     hub = networks(site, site.hub) if apart else []
 
@@ -115,8 +117,17 @@ def postgres(site: Site) -> None:
             )
             if apart
             else None,
+            drop_in.rsplit("/", 1)[0]: files.Directory(),
+            drop_in: files.File(
+                render(
+                    "postgres",
+                    "/usr/local/lib/systemd/system/postgresql@VERSION-main.service.d/hubstead.conf",
+                    unit=server.unit,
+                )
+            ),
         },
     )
+    units.extended(name="Have it come back when it is killed", unit=server.unit, drop_in=drop_in)
     units.running(
         name="Run PostgreSQL",
         unit=server.unit,

@@ -114,6 +114,19 @@ def refuse_at_once_while_the_database_is_away() -> None:
             raise
 
 
+def bear_that_the_database_is_away() -> None:
+    from hubstead_hub import away
+
+    away.say_so_while_the_database_is_away()
+    away.finish_starts_after_the_database_was_away()
+
+
+def start_in_turn() -> None:
+    from hubstead_hub import starts
+
+    starts.start_in_turn()
+
+
 def let_traefik_read_the_routes() -> None:
     """jupyterhub-traefik-proxy 2.1.0 writes its file through NamedTemporaryFile, so that only the
     Hub could read it (jupyterhub_traefik_proxy.traefik_utils.atomic_writing); here the unit's umask
@@ -225,6 +238,8 @@ CODE: tuple[Callable[[], None], ...] = (
     tell_strangers_no_version,
     share_the_port_with_its_holder,
     refuse_at_once_while_the_database_is_away,
+    bear_that_the_database_is_away,
+    start_in_turn,
     let_traefik_read_the_routes,
     keep_the_hub_at_its_name,
     lead_back_to_where_servers_are,

@@ -107,8 +107,11 @@ class HubSettings(Settings):
     hub_api_port: int = Field(
         8081, ge=1024, le=65535, description="Port of the Hub on the users' network."
     )
-    hub_concurrent_spawns: int = Field(
-        20, ge=1, description="Servers that may be starting at the same time."
+    hub_concurrent_spawns: int | None = Field(
+        None,
+        ge=1,
+        description="Servers that may be starting at the same time; others wait in line. By "
+        "default two a processor core of the host: of 20 at once on two cores most gave up.",
     )
     hub_debug: bool = Field(False, description="Debug lines in the log.")
 

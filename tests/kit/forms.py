@@ -1,4 +1,4 @@
-"""The forms of HTML pages, for browsers that run no script."""
+"""The forms of HTML pages, and what else they tell browsers that run no script."""
 
 import re
 from html import unescape
@@ -14,3 +14,15 @@ def action(page: str) -> str:
     """Where the page's only form is sent."""
     (target,) = re.findall(r"<form[^>]* action=['\"]([^'\"]*)['\"]", page)
     return unescape(target)
+
+
+def refresh(page: str) -> int | None:
+    """The seconds after which a browser loads the page again."""
+    found = re.search(r'<meta http-equiv="refresh" content="(\d+)"', page)
+    return int(found[1]) if found else None
+
+
+def said(page: str) -> str:
+    """What a page tells who waits (hubstead_hub's error.html); empty on others."""
+    found = re.search(r'id="waiting"[^>]*>([^<]*)<', page)
+    return unescape(found[1]).strip() if found else ""

@@ -6,7 +6,9 @@ browser would that knows the names of the Hub and of people's servers.
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import select
 import socket
 import ssl
@@ -181,6 +183,41 @@ class HubClient:
             # 400: it is starting already
             self.request("POST", f"{self.site.base}hub/api/users/{self.username}/server")
             time.sleep(1)
+
+    def arrive(self, path: str = "hub/spawn") -> list[str]:
+        """Open a page as a browser does, and wait where it says so until one's server is there.
+
+        Returns what the pages on the way said. The browser has no token, and nobody presses
+        anything.
+        """
+        said, url = [], self.site.url(f"{self.site.base}{path}")
+        deadline = time.monotonic() + 3 * START
+        while time.monotonic() < deadline:
+            page = self.http.get(url, follow_redirects=True)
+            url = str(page.url)
+            if page.url.path.startswith(f"{self.site.base}user/") and page.status_code == 200:
+                return said
+            said.append(forms.said(page.text))
+            again = forms.refresh(page.text)
+            if again is not None:
+                time.sleep(again)
+            elif "/spawn-pending/" in page.url.path and page.status_code == 200:
+                self._watch_progress(page.url, page.text)
+            else:
+                raise AssertionError(f"{page.status_code} {url} leads nowhere: {said}")
+        raise AssertionError(f"not there after {3 * START} s: {said}")
+
+    def _watch_progress(self, page: httpx.URL, text: str) -> None:
+        """Until the page would load itself again (JupyterHub's spawn_pending.html)."""
+        source = re.search(r'new EventSource\("([^"]+)"', text)
+        assert source, text
+        with self.http.stream("GET", page.join(html.unescape(source[1])), timeout=START) as events:
+            for line in events.iter_lines():
+                if line.startswith("data:"):
+                    event = json.loads(line.removeprefix("data:"))
+                    assert not event.get("failed"), event
+                    if event.get("ready"):
+                        return
 
     def stop_server(self) -> None:
         deadline = time.monotonic() + PATIENCE

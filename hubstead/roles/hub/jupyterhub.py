@@ -41,7 +41,7 @@ def _itself(site: Site) -> hub.Configuration:
                 "token_expires_in_max_seconds": settings.hub_token_days * 86400,
                 # every front is HTTPS
                 "tornado_settings": {"xsrf_cookie_kwargs": {"secure": True}},
-                "concurrent_spawn_limit": settings.hub_concurrent_spawns,
+                "concurrent_spawn_limit": settings.hub_concurrent_spawns or 2 * site.machine.cores,
                 "log_level": "DEBUG" if settings.hub_debug else "INFO",
                 # running servers outlive the Hub: it finds them again when it starts
                 "cleanup_servers": False,
@@ -56,6 +56,8 @@ def _itself(site: Site) -> hub.Configuration:
             "bound_bodies",
             "tell_strangers_no_version",
             "share_the_port_with_its_holder",
+            "bear_that_the_database_is_away",
+            "start_in_turn",
             *(("refuse_at_once_while_the_database_is_away",) if site.db_apart else ()),
         ),
     )

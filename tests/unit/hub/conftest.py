@@ -15,13 +15,17 @@ from tests.kit import forms, running
 from tests.kit.userdb import PASSWORD, Cluster, HubUsers, sources, users_table
 
 
-@pytest.fixture(scope="session")
-def free_ports() -> tuple[int, int]:
-    """Two loopback ports that nothing listens on."""
+def two_ports() -> tuple[int, int]:
+    """Loopback ports that nothing listens on."""
     with socket.socket() as one, socket.socket() as other:
         one.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))
         return one.getsockname()[1], other.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def free_ports() -> tuple[int, int]:
+    return two_ports()
 
 
 class Browser(running.Browser):
@@ -71,7 +75,9 @@ class Hub(running.Running[Browser]):
 
     lets_in = 302
 
-    def __init__(self, hub_users: HubUsers, directory: Path, ports: tuple[int, int]) -> None:
+    def __init__(
+        self, hub_users: HubUsers, directory: Path, ports: tuple[int, int], database: str = ""
+    ) -> None:
         self.hub_users = hub_users
         self.url = f"http://127.0.0.1:{ports[0]}"
         self.log = directory / "log"
@@ -80,6 +86,7 @@ class Hub(running.Running[Browser]):
             "TEST_HUB_URL": self.url,
             "TEST_PUBLIC_URL": f"http://127.0.0.1:{ports[1]}",
             "TEST_READER_DSN": str(hub_users.reader_dsn),
+            **({"TEST_HUB_DATABASE": database} if database else {}),
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jupyterhub", "-f", Path(__file__).with_name("hub_config.py")],

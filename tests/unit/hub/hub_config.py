@@ -1,13 +1,15 @@
 """Configuration of the Hub that the tests start; values come from the environment."""
 
+import asyncio
 import os
 from importlib import resources
+from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyterhub.proxy import Proxy
 from jupyterhub.spawner import Spawner
 
-from hubstead_hub import sessions
+from hubstead_hub import away, sessions, starts
 from hubstead_hub.authenticator import UsersTableAuthenticator
 from hubstead_hub.files import Shown
 
@@ -20,6 +22,8 @@ class NoProxy(Proxy):
 
     async def add_route(self, routespec: str, target: str, data: Any) -> None:
         self.routes[routespec] = {"routespec": routespec, "target": target, "data": data}
+        if "user" in data:
+            Path(f"route-{data['user']}").touch()
 
     async def delete_route(self, routespec: str) -> None:
         self.routes.pop(routespec, None)
@@ -29,16 +33,20 @@ class NoProxy(Proxy):
 
 
 class NoSpawner(Spawner):
-    """Never starts anything."""
+    """Never starts anything; for slow-NAME, once there is a file of that name, the Hub answers."""
 
-    async def start(self) -> None:
-        raise RuntimeError("started")
+    async def start(self) -> str:
+        if not self.user.name.startswith("slow-"):
+            raise RuntimeError("started")
+        while not Path(self.user.name).exists():
+            await asyncio.sleep(0.05)
+        return os.environ["TEST_HUB_URL"]
 
     async def stop(self, now: bool = False) -> None:
         pass
 
-    async def poll(self) -> int:
-        return 0
+    async def poll(self) -> int | None:
+        return None if Path(self.user.name).exists() else 0
 
 
 class Files(Shown):
@@ -56,7 +64,9 @@ c.JupyterHub.spawner_class = NoSpawner
 c.JupyterHub.authenticator_class = UsersTableAuthenticator
 c.JupyterHub.template_paths = [str(resources.files("hubstead_hub") / "templates")]
 c.JupyterHub.template_vars = {"files_of": Files()}
-c.JupyterHub.db_url = "sqlite:///hub.sqlite"
+c.JupyterHub.db_url = os.environ.get("TEST_HUB_DATABASE", "sqlite:///hub.sqlite")
+c.JupyterHub.db_kwargs = {"pool_pre_ping": True}
+c.JupyterHub.concurrent_spawn_limit = 2
 c.UsersTableAuthenticator.dsn_file = os.environ["TEST_READER_DSN"]
 c.UsersTableAuthenticator.bcrypt_cost = 4
 c.UsersTableAuthenticator.servers_network = "127.0.0.0/29"
@@ -64,3 +74,6 @@ c.UsersTableAuthenticator.auth_refresh_age = 1
 c.UsersTableAuthenticator.blocked_users = {"blocked"}
 sessions.INTERVAL = 1
 sessions.end_sessions_of_who_left()
+away.say_so_while_the_database_is_away()
+away.finish_starts_after_the_database_was_away()
+starts.start_in_turn()

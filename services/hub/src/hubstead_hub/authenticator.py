@@ -13,6 +13,7 @@ from jupyterhub.auth import Authenticator
 from tornado import web
 from traitlets import Integer, Unicode, default
 
+from hubstead_hub.later import TryLater
 from hubstead_hub.sessions import Marks, account_of, mark_of
 from hubstead_hub.turns import FullError, Turns
 from hubstead_userdb.errors import UnavailableError
@@ -32,15 +33,6 @@ class PasswordChangeRequired(web.HTTPError):
     def __init__(self, username: str) -> None:
         super().__init__(403, "Change your password first.")
         self.username = username
-
-
-class TryLater(web.HTTPError):
-    """An answer that names the seconds after which to try again."""
-
-    def __init__(self, status: int, message: str, retry_after: int) -> None:
-        super().__init__(status, message)
-        # JupyterHub copies these to the answer.
-        self.headers = {"Retry-After": str(retry_after)}
 
 
 def _number(default: int, help: str, min: int, max: int | None = None) -> Integer[int, int]:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Generator
 from typing import Any
 
+from pyinfra import logger
 from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
-from pyinfra.context import host
+from pyinfra.context import ctx_state, host
+from pyinfra.facts.files import File
 from pyinfra.facts.server import Which
 
 from hubstead.operations import checks
@@ -42,10 +44,26 @@ class Changes(FactBase[list[str]]):
 
 
 @operation()
-def migrated() -> Generator[StringCommand]:
-    """Ensure the table, its function and its access rights."""
-    if host.get_fact(Changes, ["migrate"]):
-        yield StringCommand(COMMAND, "migrate")
+def migrated(known: str) -> Generator[StringCommand]:
+    """Ensure the table, its function and its access rights.
+
+    + known: a file that is there once the Hub knew people. Where the table is not there any more,
+      they are told of: nobody but the owner can bring them back.
+    """
+    changes = host.get_fact(Changes, ["migrate"])
+    if not changes:
+        return
+    if (
+        any(change.startswith("create the users table") for change in changes)
+        and host.get_fact(File, known)
+        and ctx_state.get().is_executing
+    ):
+        logger.warning(
+            f"{host.name}: the users table is gone, with all who were added by `hub-users`. It is "
+            "made anew, and nobody but the people of `hub_users` can log in. Bring the others back "
+            'before they are forgotten: docs/users.md, "The users table is lost".'
+        )
+    yield StringCommand(COMMAND, "migrate")
 
 
 @operation()

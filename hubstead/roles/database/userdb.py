@@ -80,7 +80,11 @@ def userdb(site: Site) -> None:
             users_table.COMMAND: files.Link("/opt/hubstead/userdb/current/bin/hub-users"),
         },
     )
-    users_table.migrated(name="Create the users table")
+    users_table.migrated(
+        name="Create the users table",
+        # hubstead_hub.sessions.Marks
+        known="/var/lib/jupyterhub/accounts.json",
+    )
     users_table.declared(
         name="Declare the people of the settings",
         people=[person.model_dump() for person in settings.hub_users],

@@ -9,7 +9,7 @@ from pyinfra.api.deploy import deploy
 
 from hubstead import database, hub, parts, people, secrets, wheels
 from hubstead.notes import claim
-from hubstead.operations import accounts, files, units
+from hubstead.operations import accounts, files, hub_database, units
 from hubstead.ports import hold_ports, refuse_taken_ports
 from hubstead.programs import program
 from hubstead.progress import summarise
@@ -208,6 +208,12 @@ def jupyterhub(site: Site) -> None:
         name="Run JupyterHub",
         unit="jupyterhub.service",
         inputs=["/etc/jupyterhub", "/opt/hubstead/hub/current"],
+    )
+    hub_database.filled(
+        name="Have its tables made where the database is a new one",
+        python="/opt/hubstead/hub/current/bin/python",
+        url_file=f"{hub.CREDENTIALS}/database-url",
+        unit="jupyterhub.service",
     )
     hold_ports(site, "jupyterhub", hub.USER)
     summarise(f"Service: {site.url}{settings.hub_base_url}")

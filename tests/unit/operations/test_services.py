@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pyinfra.api import FactBase, FactProcessError
+from pyinfra.context import ctx_state
+from pyinfra.facts import files
 from pyinfra.facts.server import Which
 
 from hubstead.operations import certificates, checks, internal_ca, units, users_table
@@ -58,7 +61,7 @@ RUNNING = UnitState(loaded=True, active=True, enabled=True, started=100, changed
             {"authorities": {"lab": b"PEM"}},
         ),
         (internal_ca.issued, {internal_ca.CertificateIsValid: True}, {}),
-        (users_table.migrated, {users_table.Changes: []}, {}),
+        (users_table.migrated, {users_table.Changes: []}, {"known": "/accounts.json"}),
         (
             users_table.declared,
             {users_table.Changes: [], Which: users_table.COMMAND},
@@ -73,6 +76,21 @@ def test_what_is_settled_is_left_alone(
 
 
 UPDATE = "update-ca-certificates --fresh >/dev/null && touch /etc/ssl/certs/ca-certificates.crt"
+
+
+@pytest.mark.parametrize("knew_people", [False, True])
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_loss_of_the_users_table_is_told(
+    knew_people: bool, lost: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = {
+        users_table.Changes: ["create the users table (version 2)" if lost else "grant rights"],
+        files.File: {"mode": 600} if knew_people else None,
+    }
+    with ctx_state.use(SimpleNamespace(is_executing=True)):
+        sent = lines(users_table.migrated, facts, known="/accounts.json")
+    assert sent == ["/usr/local/bin/hub-users migrate"]
+    assert ("the users table is gone" in caplog.text) is (lost and knew_people)
 
 
 def test_an_authority_is_added_and_one_that_left_the_settings_goes() -> None:

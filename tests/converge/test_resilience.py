@@ -1,10 +1,16 @@
 """Parts of the service are stopped, restarted and rebooted under people who work with it."""
 
+import html
+import os
+import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
+from tests.kit import forms
 from tests.kit.hub_client import Kernel, patiently
 from tests.kit.network import reach
 from tests.kit.service import PASSWORD, Service
@@ -13,6 +19,8 @@ from tests.kit.support import eventually
 pytestmark = pytest.mark.slow
 
 GATEWAY = "172.30.0.1"
+VERSION = {"bookworm": 15, "trixie": 17}[os.environ.get("LAB_OS", "trixie")]
+POSTGRESQL = f"postgresql@{VERSION}-main"
 
 
 def check_same(kernel: Kernel) -> None:
@@ -65,6 +73,83 @@ def test_a_hub_that_is_killed_comes_back_by_itself(service: Service) -> None:
         service.check_works()
 
 
+@pytest.mark.parametrize(
+    "pattern", ["hubstead-*", "traefik*", "docker* containerd*", "postgresql@*"]
+)
+def test_what_is_killed_comes_back_by_itself(service: Service, pattern: str) -> None:
+    listed = f"systemctl list-units --type=service --state=running --plain --no-legend {pattern}"
+    units = [line.split()[0] for line in service.sudo(listed).splitlines()]
+    assert units
+    killed = service.sudo(
+        f"for unit in {' '.join(units)}; do systemctl show -P MainPID $unit; done"
+    ).split()
+    service.sudo(f"kill -9 {' '.join(killed)}")
+
+    def again(unit: str, former: str) -> bool:
+        state = service.sudo(f"systemctl show -P ActiveState -P MainPID {unit}").split()
+        return "active" in state and former not in state
+
+    for unit, former in zip(units, killed, strict=True):
+        eventually(f"{unit} runs again", lambda unit=unit, former=former: again(unit, former))
+    service.check_works()
+
+
+def test_who_stops_postgresql_finds_it_stopped(service: Service) -> None:
+    state = f"systemctl show -P ActiveState {POSTGRESQL}"
+    stops = (
+        f"systemctl stop {POSTGRESQL}",
+        # as its own user: not by way of systemd
+        f"cd /; runuser -u postgres -- pg_ctlcluster --skip-systemctl-redirect {VERSION} main stop",
+    )
+    for stop in stops:
+        service.sudo(stop)
+        # longer than systemd waits before it brings something back
+        assert service.sudo(f"sleep 7; {state}") == "inactive\n"
+        service.sudo("systemctl start postgresql")
+    service.check_works()
+
+
+def test_postgresql_outlives_a_full_disk(service: Service) -> None:
+    data = f"/var/lib/postgresql/{VERSION}/main"
+    service.sudo(
+        f"""
+        mkdir /mnt/small && systemctl stop {POSTGRESQL}
+        mount -t tmpfs -o size=150m,mode=700 none /mnt/small
+        cp -a {data}/. /mnt/small && chown postgres: /mnt/small
+        mount --bind /mnt/small {data}
+        systemctl start {POSTGRESQL}
+        """
+    )
+    try:
+        # not one page is left for its lock file, for half a minute
+        service.sudo(
+            f"""
+            fill() {{ cat /dev/zero >>/mnt/small/filler 2>/dev/null || true; }}
+            fill
+            kill -9 $(systemctl show -P MainPID {POSTGRESQL})
+            sleep 1; rm -f {data}/postmaster.pid; fill
+            sleep 30
+            [ $(systemctl show -P NRestarts {POSTGRESQL}) -gt 3 ]
+            ! systemctl is-active --quiet {POSTGRESQL}
+            rm /mnt/small/filler
+            """
+        )
+        answers = (
+            "cd /; runuser -u postgres -- psql -qc 'SELECT 1' >/dev/null 2>&1 && echo yes || :"
+        )
+        eventually("it answers", lambda: service.sudo(answers) == "yes\n")
+        service.check_works()
+    finally:
+        service.sudo(
+            f"""
+            systemctl stop {POSTGRESQL}
+            umount {data} /mnt/small && rmdir /mnt/small
+            systemctl start postgresql
+            """
+        )
+    service.check_works()
+
+
 def test_restarting_traefik_costs_a_reconnection(service: Service) -> None:
     with remembering(service) as kernel:
         service.sudo("systemctl restart traefik")
@@ -92,6 +177,46 @@ def test_without_postgresql_the_login_says_so_and_recovers(service: Service) -> 
     service.check_works()
 
 
+def test_a_start_goes_on_when_postgresql_is_back(service: Service) -> None:
+    """JupyterHub said that the server is ready, and led nobody there for up to five minutes."""
+    alice, browser = service.person("alice"), service.visitor("alice")
+    browser.log_in(PASSWORD)
+    alice.stop_server()
+    assert alice.request("POST", "/hub/api/users/alice/server").status_code in (201, 202)
+    service.sudo(f"sleep 1; systemctl stop {POSTGRESQL}")
+    page = browser.request("GET", "/hub/home")
+    assert page.status_code == 503 and forms.refresh(page.text), page.text
+    # whose server starts meanwhile
+    service.sudo(f"sleep 10; systemctl start {POSTGRESQL}")
+    began = time.monotonic()
+    assert "does not answer" not in "".join(browser.arrive("user/alice/lab"))
+    assert time.monotonic() - began < 60
+    service.check_works()
+
+
+def test_a_class_that_starts_at_once_gets_its_servers(service: Service) -> None:
+    people = [service.visitor(f"pupil{number}") for number in range(5)]
+    for pupil in people:
+        pupil.log_in(PASSWORD)
+    line = "c.JupyterHub.concurrent_spawn_limit = 2"
+    conf = "/etc/jupyterhub/conf.d/class.py"
+    service.sudo(f"echo '{line}' >{conf}; systemctl restart jupyterhub")
+    try:
+        with ThreadPoolExecutor(len(people)) as at_once:
+            said = list(at_once.map(lambda pupil: pupil.arrive(), people))
+    finally:
+        service.sudo(
+            f"""
+            rm {conf}; systemctl restart jupyterhub
+            for name in $(seq -f pupil%g 0 4); do hub-users remove $name --yes; done
+            """
+        )
+    waited = [pages for pages in said if any("before you" in page for page in pages)]
+    assert waited, said
+    names = "docker ps --format {{.Names}} --filter name=pupil"
+    eventually("their servers are ended", lambda: not service.sudo(names))
+
+
 def test_restarting_docker_keeps_kernels_and_rules(service: Service) -> None:
     before = rules(service)
     with remembering(service) as kernel:
@@ -105,6 +230,8 @@ def test_restarting_docker_keeps_kernels_and_rules(service: Service) -> None:
 def test_a_reboot_brings_everything_back(service: Service) -> None:
     alice = service.person("alice")
     alice.notebook("kept.ipynb", "print('kept')")
+    browser = service.visitor("alice")
+    browser.log_in(PASSWORD)
     before = rules(service)
     service.lab.reboot("service.example.org")
     # the session and the token that alice had, and no run of a deploy
@@ -112,9 +239,45 @@ def test_a_reboot_brings_everything_back(service: Service) -> None:
     assert alice.is_logged_in()
     assert rules(service) == before
     assert service.sudo("systemctl is-system-running --wait || true") == "running\n"
-    service.check_works()
+    # a tab that was open, and one click there, once the Hub has seen that no server runs
+    seen = []
+
+    def tab_is_answered() -> bool:
+        tab = browser.http.get(browser.site.url("/user/alice/lab"), follow_redirects=True)
+        seen[:] = [tab.text]
+        return tab.status_code == 424
+
+    eventually("the tab leads to the Hub", tab_is_answered)
+    start = re.search(r'id="start"[^>]*href="([^"]+)"', seen[0])
+    assert start, seen[0]
+    browser.arrive(html.unescape(start[1]).removeprefix("/"))
     assert alice.cells("kept.ipynb") == ["print('kept')"]
+    service.check_works()
     with alice.kernel() as kernel:
         check_isolated(kernel)
     run = service.run()
     assert (run.status, run.changed) == (0, []), run.end
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "runuser -u postgres -- psql -qc 'DROP DATABASE jupyterhub WITH (FORCE)'",
+        pytest.param(f"pg_dropcluster --stop {VERSION} main", marks=pytest.mark.every),
+    ],
+    ids=["database", "cluster"],
+)
+def test_a_run_mends_a_database_that_is_gone(service: Service, loss: str) -> None:
+    service.person("alice").notebook("kept.ipynb", "print('kept')")
+    accounts = int(service.sudo("hub-users list --json | grep -c username"))
+    service.sudo(f"cd /; {loss}")
+    service.forget()
+    run = service.run()
+    assert run.status == 0, run.end
+    lost = accounts > 1 and "dropcluster" in loss
+    assert ("the users table is gone" in run.output) is lost
+    assert "jupyterhub | Have its tables made where the database is a new one" in run.changed
+    service.check_works()
+    assert service.person("alice").cells("kept.ipynb") == ["print('kept')"]
+    again = service.run()
+    assert (again.status, again.changed) == (0, []), again.end

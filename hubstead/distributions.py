@@ -42,8 +42,12 @@ class Postgres(Service):
     version: int
 
     @property
+    def cluster(self) -> str:
+        return f"{self.version}/main"
+
+    @property
     def configuration(self) -> str:
-        return f"/etc/postgresql/{self.version}/main"
+        return f"/etc/postgresql/{self.cluster}"
 
 
 @dataclass(frozen=True)

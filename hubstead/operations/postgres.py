@@ -1,4 +1,6 @@
-"""PostgreSQL roles and databases. pyinfra's `postgres.role` alters a password on every run.
+"""PostgreSQL: its cluster, who gets in, roles and databases.
+
+pyinfra's `postgres.role` alters a password on every run.
 
 A password is compared with the SCRAM-SHA-256 verifier that the server keeps (RFC 5803), so it is
 set once; what travels to the host is a verifier, never the password.
@@ -141,9 +143,13 @@ def _identifier(name: str) -> str:
 
 
 def _sql(*statements: str) -> StringCommand:
-    """The statements, each in a transaction of its own, read from standard input."""
+    """The statements, each in a transaction of its own, read from standard input.
+
+    A log of statements, as an owner may have it, gets no verifiers.
+    """
     return StringCommand(
-        "runuser -u postgres -- psql -Xq -d postgres -v ON_ERROR_STOP=1 -f -",
+        "runuser -u postgres -- env PGOPTIONS='-c log_statement=none"
+        " -c log_min_duration_statement=-1' psql -Xq -d postgres -v ON_ERROR_STOP=1 -f -",
         _stdin="\n".join(f"{statement};" for statement in statements),
     )
 
@@ -199,6 +205,142 @@ def whole(version: int) -> Generator[StringCommand]:
     if host.get_fact(CutShort, version):
         script = _UNLESS_WHOLE + _MAKE_ANEW
         yield StringCommand("sh -c", QuoteString(script), "sh", str(version))
+
+
+#: Around our lines of pg_hba.conf; what is outside them is the owner's
+BEGIN, END = "# BEGIN Hubstead (postgres_hba)", "# END Hubstead"
+#: The first line of files that are ours from end to end; pg_hba.conf was, in earlier versions
+OURS = "# Written by Hubstead (postgres"
+
+# pg_file_settings: what files say beside ours, whether or not it counts
+_FOUND = rf"""
+pg_lsclusters -h 2>/dev/null | while read -r version name port status rest; do
+    echo "cluster $version/$name $port $status"
+done
+head -n 1 "$1/conf.d/hubstead.conf" 2>/dev/null | grep -qF '{OURS}' && echo ours
+head -n 1 "$1/pg_hba.conf" 2>/dev/null | grep -qF '{OURS}' && echo whole
+sed -n '/^{BEGIN}/,/^{END}/{{p;/^{END}/q}}' "$1/pg_hba.conf" 2>/dev/null |
+    sed 's/^/line /'
+runuser -u postgres -- psql -wAtXq -d postgres 2>/dev/null <<'END'
+SELECT 'setting ' || name || ' ' || setting FROM pg_file_settings
+    WHERE name IN ('listen_addresses', 'ssl_cert_file') AND sourcefile !~ '/hubstead[.]conf$'
+    ORDER BY seqno;
+SELECT 'answers';
+END
+true
+"""
+
+
+@dataclass(frozen=True)
+class FoundState:
+    """What there is of PostgreSQL on a host.
+
+    + clusters: VERSION/NAME to port and status, as pg_lsclusters(1) has them.
+    + ours: whether its settings are ours.
+    + whole: whether pg_hba.conf is ours from end to end.
+    + access: our lines of pg_hba.conf, with the marks around them; "" where there are none.
+    + answers: whether it lets root in as `postgres`.
+    + settings: some of those that are in files of the owner's.
+    """
+
+    clusters: dict[str, tuple[int, str]] = field(default_factory=dict)
+    ours: bool = False
+    whole: bool = False
+    access: str = ""
+    answers: bool = False
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def parse_found(lines: Iterable[str]) -> FoundState:
+    """The state from the lines that the command of `Found` prints."""
+    clusters: dict[str, tuple[int, str]] = {}
+    settings: dict[str, str] = {}
+    access, words = "", set[str]()
+    for line in lines:
+        kind, _, rest = line.partition(" ")
+        if kind == "cluster":
+            name, port, status = rest.split(" ", 2)
+            clusters[name] = int(port), status
+        elif kind == "line":
+            access += f"{rest}\n"
+        elif kind == "setting":
+            name, _, settings[name] = rest.partition(" ")
+        else:
+            words.add(kind)
+    return FoundState(
+        clusters, "ours" in words, "whole" in words, access, "answers" in words, settings
+    )
+
+
+class Found(FactBase[FoundState]):
+    """What there is of PostgreSQL, and of the cluster that has its configuration in a directory."""
+
+    @staticmethod
+    def default() -> FoundState:
+        return FoundState()
+
+    def command(self, configuration: str) -> StringCommand:
+        return StringCommand("sh -c", QuoteString(_FOUND), "sh", QuoteString(configuration))
+
+    def process(self, output: list[str]) -> FoundState:
+        try:
+            return parse_found(output)
+        except ValueError as error:
+            raise FactProcessError(f"unreadable description of PostgreSQL: {error}") from error
+
+
+# The owner's lines may hold a secret (ldapbindpasswd): they do not leave the host.
+_LET_IN = r"""
+import base64, os, re, sys
+path, ours = sys.argv[1:]
+block, default = map(base64.b64decode, sys.stdin.read().split())
+marked = re.compile(rb"^# BEGIN Hubstead.*?^# END Hubstead[^\n]*\n?", re.M | re.S)
+new = path + ".hubstead"
+try:
+    if os.path.exists(path):
+        with open(path, "rb") as stream:
+            before, mode = os.fstat(stream.fileno()), os.fstat(stream.fileno()).st_mode & 0o7777
+            text = stream.read()
+    else:
+        before, mode, text = os.stat(os.path.dirname(path)), 0o640, default
+    if text.startswith(ours.encode()):
+        text = default
+    elif marked.search(text):
+        text = marked.sub(lambda _: block, text, count=1)
+    if block not in text:
+        text = block + text
+    if os.path.lexists(new):
+        os.unlink(new)
+    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(file, "wb") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fchown(file, before.st_uid, before.st_gid)
+        os.fchmod(file, mode)
+    os.rename(new, path)
+except OSError as error:
+    sys.exit(f"{path}: {error}")
+"""
+
+
+@operation()
+def let_in(configuration: str, lines: str, default: str) -> Generator[StringCommand]:
+    """Ensure our lines in pg_hba.conf, between marks: where there are none, before all others.
+
+    What else is in the file, its owner and its mode stay. Rule: PostgreSQL, "The pg_hba.conf File":
+    the first line that matches counts.
+
+    + configuration: the directory of the cluster's files.
+    + default: the other lines of a file that an earlier version had written from end to end.
+    """
+    block = f"{BEGIN}\n{lines}{END}\n"
+    state = host.get_fact(Found, configuration)
+    if state.access != block or state.whole:
+        encoded = (base64.b64encode(text.encode()).decode() for text in (block, default))
+        yield StringCommand(
+            "python3 -I -S -c", QuoteString(_LET_IN), QuoteString(f"{configuration}/pg_hba.conf"),
+            QuoteString(OURS), _stdin=" ".join(encoded),
+        )  # fmt: skip
 
 
 @operation()

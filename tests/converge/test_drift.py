@@ -38,7 +38,7 @@ DRIFTS = {
             f"sed -i 's/^max_connections.*/max_connections = 21/' {POSTGRES_CONFIGURATION}",
             "systemctl restart postgresql@*",
         ],
-        ["postgres | Write its settings and access rules", "postgres | Run PostgreSQL"],
+        ["postgres | Write its settings", "postgres | Run PostgreSQL"],
     ),
     "a unit's file": (
         ["systemctl stop jupyterhub", "rm /etc/systemd/system/jupyterhub.service"],

@@ -198,7 +198,7 @@ def test_the_database_is_reached_over_verified_tls_alone(three: Three) -> None:
     root = f"/etc/hubstead/trust/{DB}.pem"
     assert f"sslmode=verify-full sslrootcert={root}" in line
     assert three.connect(line) == "connected"
-    refused = "no pg_hba.conf entry for host"
+    refused = "pg_hba.conf rejects connection for host"
     assert refused in three.connect(line.replace("verify-full", "disable"))
     assert refused in three.connect(line.replace("user=userdb_reader", "user=postgres"))
     assert refused in three.connect(line.replace("dbname=userdb", "dbname=jupyterhub"))

@@ -97,5 +97,5 @@ def test_the_rule_finds_them(code: str) -> None:
 def test_each_release_has_its_postgres(plan: Plan, machine: dict[str, Any], postgres: str) -> None:
     run = plan("postgres", machine=machine)
     run.execute()
-    assert f"/etc/postgresql/{postgres}/main/pg_hba.conf" in run.files
+    assert f"/etc/postgresql/{postgres}/main/conf.d/hubstead.conf" in run.files
     assert [c for c in run.sent.commands if f"enable postgresql@{postgres}-main.service" in c]

@@ -11,7 +11,7 @@ import pytest
 from pyinfra.api.exceptions import PyinfraError
 
 from hubstead.operations.docker import BRIDGE_NAME
-from tests.unit.plans import ETH0, HUB, Plan, Run
+from tests.unit.plans import DEBIAN_13, ETH0, HUB, Plan, Run
 
 DB, EDGE = "@fake/db.example.org", "@fake/edge.example.org"
 THREE = {"edge": [EDGE], "hub": [HUB], "db": [DB]}
@@ -20,26 +20,79 @@ THREE = {"edge": [EDGE], "hub": [HUB], "db": [DB]}
 def written(run: Run) -> str:
     """What the run writes to files, one below the other."""
     run.execute()
-    texts = (text for text in run.sent.inputs if re.fullmatch("[A-Za-z0-9+/=]+", text))
-    return "\n".join(base64.b64decode(text).decode() for text in texts)
+    inputs = (text for text in run.sent.inputs if re.fullmatch("[A-Za-z0-9+/= ]+", text))
+    return "\n".join(base64.b64decode(word).decode() for text in inputs for word in text.split())
+
+
+def access(text: str) -> list[list[str]]:
+    """The words of each of our lines of pg_hba.conf."""
+    (ours,) = re.findall(r"# BEGIN Hubstead.*?# END Hubstead", text, re.DOTALL)
+    return [line.split() for line in ours.splitlines() if not line.startswith("#")]
 
 
 def test_on_one_host_the_database_has_no_port(plan: Plan) -> None:
     text = written(plan("postgres"))
     assert "listen_addresses = ''" in text and "ssl" not in text
-    lines = [line.split() for line in text.splitlines() if line.startswith(("local", "host"))]
+    lines = access(text)
     assert ["local", "userdb", "userdb_reader", "scram-sha-256"] in lines
-    assert {line[0] for line in lines} == {"local"}
+    assert {line[0] for line in lines if line[-1] != "reject"} == {"local"}
 
 
 def test_apart_it_lets_in_the_hub_by_tls_and_nobody_else(plan: Plan) -> None:
     text = written(plan("postgres", data={"edge": "nginx"}, **THREE))
     assert "ssl_min_protocol_version = 'TLSv1.2'" in text
-    lines = [line.split() for line in text.splitlines() if line.startswith(("local", "host"))]
-    assert lines.pop(0) == ["local", "all", "postgres", "peer"]
+    lines = access(text)
+    assert lines[-5:] == [
+        ["local", "jupyterhub,userdb", "postgres", "peer"],
+        ["local", "jupyterhub,userdb", "all", "reject"],
+        ["host", "jupyterhub,userdb", "all", "all", "reject"],
+        ["local", "all", "jupyterhub,userdb_owner,userdb_reader", "reject"],
+        ["host", "all", "jupyterhub,userdb_owner,userdb_reader", "all", "reject"],
+    ]
+    del lines[-5:]
     assert {(line[0], line[4]) for line in lines} == {("hostssl", "scram-sha-256")}
     assert {line[3] for line in lines} == {"192.0.2.4/32", "2001:db8::4/128"}
     assert {line[2] for line in lines} >= {"jupyterhub", "userdb_owner", "userdb_reader"}
+
+
+FOUND = "cluster 17/main 5432 online\nsetting listen_addresses *\nanswers"
+
+
+@pytest.mark.parametrize(
+    ("found", "data", "reason"),
+    [
+        (FOUND.replace("5432", "5433"), {}, "it has port 5433, and Hubstead asks at 5432"),
+        (FOUND.replace("online", "down"), {}, "it is down: start it"),
+        (FOUND.replace("answers", ""), {}, "the line `local postgres postgres peer`"),
+        (FOUND, {"postgres_max_connections": 50}, "remove `postgres_max_connections`, and set it"),
+        (FOUND.replace("*", "localhost, ::1"), {}, "it has listen_addresses = 'localhost, ::1'"),
+        ("cluster 17/main 5432 online\nanswers", {}, "it has listen_addresses = 'localhost'"),
+        (f"setting ssl_cert_file /etc/ssl/shop.pem\n{FOUND}", {}, "certificate /etc/ssl/shop.pem"),
+        ("cluster 15/main 5432 online", {}, "has a PostgreSQL cluster 15/main at port 5432"),
+    ],
+)
+def test_a_postgresql_of_the_owners_that_will_not_do_is_refused(
+    plan: Plan, found: str, data: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(PyinfraError, match=re.escape(reason)) as refused:
+        plan(
+            "postgres", data={"edge": "nginx", **data}, responses={"pg_lsclusters": found}, **THREE
+        )
+    assert "no host was touched" in str(refused.value)
+
+
+def test_one_that_will_do_keeps_its_settings(plan: Plan) -> None:
+    data = {"edge": "nginx"}
+    run = plan("postgres", data=data, responses={"pg_lsclusters": FOUND}, **THREE)
+    text = written(run)
+    assert access(text) and "ssl = on" in text
+    assert "listen_addresses" not in text and "max_connections" not in text
+
+
+def test_a_port_of_postgresql_that_somebody_has_is_named(plan: Plan) -> None:
+    taken = {"5432": [["docker-proxy", "/system.slice/docker.service"]]}
+    with pytest.raises(PyinfraError, match="port 5432 is taken by docker-proxy"):
+        plan("postgres", machine=DEBIAN_13 | {"listeners": taken})
 
 
 @pytest.mark.parametrize(

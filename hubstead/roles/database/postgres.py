@@ -1,5 +1,7 @@
 """PostgreSQL: the server, and the roles and databases of the Hub and of the users table.
 
+One that was there before stays the owner's, with all that he has in it.
+
 On the hub host it is reached by its Unix socket. On a host of its own it listens on TCP as well,
 and lets in the Hub's addresses, over TLS: the certificate is from the host's own authority, and the
 Hub verifies it.
@@ -7,10 +9,15 @@ Hub verifies it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydantic import Field, field_validator
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
 
-from hubstead import certificates, database
+from hubstead import certificates, database, notes
+from hubstead.listeners import DATABASE_PORT
 from hubstead.operations import accounts, files, packages, units
 from hubstead.operations import postgres as cluster
 from hubstead.render import render
@@ -19,10 +26,17 @@ from hubstead.site import Site, networks
 from hubstead.texts import is_access_rule, is_address, is_host_name
 
 HOOK = f"{certificates.INTERNAL}/hooks/postgresql"
+#: What PostgreSQL shows on Debian where nobody has chosen a certificate (package ssl-cert)
+SNAKEOIL = "/etc/ssl/certs/ssl-cert-snakeoil.pem"
+#: Noted down where the cluster came with Hubstead, which then says all of its settings
+CLUSTER = "postgres-cluster"
 
 
 class PostgresSettings(Settings):
-    """The database server."""
+    """The database server.
+
+    All but `postgres_hba` are for a cluster that came with Hubstead (docs/beside.md).
+    """
 
     prefixes = ("postgres_",)
 
@@ -32,7 +46,7 @@ class PostgresSettings(Settings):
     postgres_max_connections: int = Field(100, ge=20, description="max_connections.")
     postgres_hba: list[str] = Field(
         [],
-        description="Further lines of pg_hba.conf, before ours; for example "
+        description="Further lines of pg_hba.conf, before our own; for example "
         '"hostssl grades teacher 10.0.0.0/24 scram-sha-256".',
     )
     postgres_listen: list[str] = Field(
@@ -64,12 +78,92 @@ class PostgresSettings(Settings):
             raise ValueError("`postgres_listen` without `postgres_hba` would let nobody in")
 
 
+def _is_own(site: Site, found: cluster.FoundState) -> bool:
+    """Whether the cluster comes, or came, with Hubstead; earlier versions wrote no note."""
+    there = site.distribution.postgres.cluster in found.clusters
+    return not there or CLUSTER in site.machine.roles or found.ours or found.whole
+
+
+def _unfit(site: Site, found: cluster.FoundState) -> Iterator[str]:
+    """Why a cluster that was there before Hubstead cannot be the Hub's as well."""
+    server = site.distribution.postgres
+    port, status = found.clusters[server.cluster]
+    if port != DATABASE_PORT:
+        yield f"it has port {port}, and Hubstead asks at {DATABASE_PORT}"
+    if status != "online":
+        yield f"it is {status}: start it, so that its roles can be looked at"
+    elif not found.answers:
+        yield (
+            "it does not let root in as the user postgres: pg_hba.conf needs the line `local "
+            "postgres postgres peer`"
+        )
+    for key in sorted(site[PostgresSettings].model_fields_set - {"postgres_hba"}):
+        yield f"its settings are yours: remove `{key}`, and set it in {server.configuration}"
+    if not found.access:
+        taken = host.get_fact(cluster.Cluster)
+        access = database.databases(site)
+        for role in sorted({*access} & {*taken.roles}):
+            yield f"it has a role {role} already, which would be Hubstead's: rename it"
+        for each in sorted({*access.values()} & {*taken.databases}):
+            yield f"it has a database {each} already, which would be Hubstead's: rename it"
+    if not site.db_apart:
+        return
+    listens = found.settings.get("listen_addresses", "localhost")
+    if {each.strip() for each in listens.split(",")} <= {"", "localhost", "127.0.0.1", "::1"}:
+        yield (
+            f"it has listen_addresses = '{listens}', where the Hub does not reach it: set it to "
+            "'*', say, once no line of pg_hba.conf lets in whom you do not want"
+        )
+    certificate = found.settings.get("ssl_cert_file", SNAKEOIL)
+    if certificate != SNAKEOIL:
+        yield (
+            f"it shows the certificate {certificate}, and the Hub verifies that of the host's own "
+            "authority: take another host for the group `db`"
+        )
+
+
+def _refuse_unfit(site: Site, found: cluster.FoundState) -> None:
+    """Raises PyinfraError where a cluster of the owner's cannot be the Hub's as well."""
+    name = site.distribution.postgres.cluster
+    for reason in _unfit(site, found):
+        raise PyinfraError(
+            f"{host.name}: the PostgreSQL cluster {name} was there before Hubstead, and cannot "
+            f"serve it as well; no host was touched. The reason: {reason}."
+        )
+
+
+def _refuse_another(site: Site, found: cluster.FoundState) -> None:
+    """Raises PyinfraError where the new cluster would get another port than Hubstead asks at."""
+    for name, (port, _) in found.clusters.items():
+        if port == DATABASE_PORT:
+            raise PyinfraError(
+                f"{host.name} has a PostgreSQL cluster {name} at port {port}, and Hubstead needs "
+                f"{site.distribution.postgres.cluster} there; no host was touched. Give that one "
+                "another port (postgresql.conf), upgrade it (pg_upgradecluster), or take another "
+                "host for the group `db`."
+            )
+    holders = site.machine.listeners.get(DATABASE_PORT)
+    if holders:
+        raise PyinfraError(
+            f"{host.name}: port {DATABASE_PORT} is taken by {', '.join(map(str, holders))}, and "
+            "PostgreSQL would get another, where Hubstead does not ask; no host was touched. Stop "
+            "it, move it, or take another host for the group `db`."
+        )
+
+
 @deploy("postgres")
 def postgres(site: Site) -> None:
     settings = site[PostgresSettings]
     memory, server = site.machine.memory, site.distribution.postgres
+    found = host.get_fact(cluster.Found, server.configuration)
+    own = _is_own(site, found)
+    if own:
+        if server.cluster not in found.clusters:
+            _refuse_another(site, found)
+        notes.claim(site, CLUSTER)
+    else:
+        _refuse_unfit(site, found)
     tuning = f"{server.configuration}/conf.d/hubstead.conf"
-    access = f"{server.configuration}/pg_hba.conf"
     # below /etc it would count as a reason to restart
     drop_in = f"/usr/local/lib/systemd/system/{server.unit}.d/hubstead.conf"
     apart = site.db_apart
@@ -84,32 +178,22 @@ def postgres(site: Site) -> None:
             group=certificates.GROUP,
         )
     files.present(
-        name="Write its settings and access rules",
+        name="Write its settings",
         entries={
             tuning: files.File(
                 render(
                     "postgres",
-                    "/etc/postgresql/VERSION/main/conf.d/hubstead.conf",
+                    "/etc/postgresql/VERSION/main/conf.d/"
+                    + ("hubstead.conf" if own else "beside.conf"),
                     settings=settings,
                     tls=certificates.INTERNAL if apart else None,
                     shared_buffers=settings.postgres_shared_buffers
                     or min(max(memory // 16, 32), 2048),
                     cache=max(memory // 4, 128),
                 )
-            ),
-            access: files.File(
-                render(
-                    "postgres",
-                    "/etc/postgresql/VERSION/main/pg_hba.conf",
-                    lines=settings.postgres_hba,
-                    access=database.databases(site),
-                    apart=apart,
-                    hub=hub,
-                ),
-                mode="640",
-                user=server.user,
-                group=server.user,
-            ),
+            )
+            if own or apart
+            else None,
             HOOK: files.File(
                 "#!/bin/sh\n# Written by Hubstead.\n"
                 f"systemctl try-reload-or-restart {server.unit}\n",
@@ -128,11 +212,31 @@ def postgres(site: Site) -> None:
         },
     )
     units.extended(name="Have it come back when it is killed", unit=server.unit, drop_in=drop_in)
+    access = database.databases(site)
+    rules = {
+        file: render(
+            "postgres",
+            f"/etc/postgresql/VERSION/main/{file}",
+            lines=settings.postgres_hba,
+            access=access,
+            databases=",".join(sorted(set(access.values()))),
+            roles=",".join(sorted(access)),
+            apart=apart,
+            hub=hub,
+        )
+        for file in ("pg_hba.conf", "pg_hba.conf.default")
+    }
+    cluster.let_in(
+        name="Write its access rules",
+        configuration=server.configuration,
+        lines=rules["pg_hba.conf"],
+        default=rules["pg_hba.conf.default"],
+    )
     units.running(
         name="Run PostgreSQL",
         unit=server.unit,
         inputs=[tuning],
-        reload_inputs=[access],
+        reload_inputs=[f"{server.configuration}/pg_hba.conf"],
     )
     readers = ["userdb_reader"]
     if site.application == "jupyterhub":

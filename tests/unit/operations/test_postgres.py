@@ -16,20 +16,27 @@ from hubstead.operations.postgres import (
     ClusterState,
     CutShort,
     DatabaseState,
+    Found,
+    FoundState,
     RoleState,
     database,
     fingerprint,
+    let_in,
     login_role,
+    parse_found,
     scram_verifier,
     verifies,
     whole,
 )
-from tests.unit.operations.support import Command, commands
+from tests.unit.operations.support import Command, ask, commands
 
 PASSWORD = "pencil"
 STORED = fingerprint(scram_verifier(PASSWORD, b"sixteen bytes ok"))
 ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-PSQL = "runuser -u postgres -- psql -Xq -d postgres -v ON_ERROR_STOP=1 -f -"
+PSQL = (
+    "runuser -u postgres -- env PGOPTIONS='-c log_statement=none -c log_min_duration_statement=-1'"
+    " psql -Xq -d postgres -v ON_ERROR_STOP=1 -f -"
+)
 
 
 def for_role(state: RoleState | None) -> list[Command]:
@@ -207,3 +214,53 @@ def test_a_cluster_that_holds_something_stays(making: Path, data: str) -> None:
         mend(making)
     assert "holds databases: put it back" in caught.value.stderr
     assert kept.exists() and (making / "etc/15/main").exists()
+
+
+LINES, BLOCK = (
+    "local hub hub peer\n",
+    ("# BEGIN Hubstead (postgres_hba)\nlocal hub hub peer\n# END Hubstead\n"),
+)
+THEIRS = "# the shop\nlocal shop all trust\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (THEIRS, BLOCK + THEIRS),
+        (f"# mine first\n{BLOCK.replace('peer', 'md5')}{THEIRS}", f"# mine first\n{BLOCK}{THEIRS}"),
+        ("# Written by Hubstead (postgres_hba).\nlocal all postgres peer\n", BLOCK + "default\n"),
+        (None, BLOCK + "default\n"),
+    ],
+)
+def test_our_lines_come_first_and_theirs_stay(
+    tmp_path: Path, before: str | None, after: str
+) -> None:
+    file = tmp_path / "pg_hba.conf"
+    if before is not None:
+        file.write_text(before)
+        file.chmod(0o604)
+    facts = {Found: FoundState()}
+    arguments = {"configuration": str(tmp_path), "lines": LINES, "default": "default\n"}
+    (command,) = commands(let_in, facts, **arguments)
+    command.run()
+    assert file.read_text() == after
+    assert file.stat().st_mode & 0o777 == (0o640 if before is None else 0o604)
+    assert [path.name for path in tmp_path.iterdir()] == ["pg_hba.conf"]
+    found = ask(Found(), str(tmp_path))
+    assert (found.access, found.whole) == (BLOCK, False)
+    assert commands(let_in, {Found: found}, **arguments) == []
+
+
+def test_what_is_found_of_postgresql() -> None:
+    found = parse_found([
+        "cluster 17/main 5432 online", "cluster 15/main 5433 down,binaries_missing", "ours",
+        "line # BEGIN Hubstead (postgres_hba)", "line # END Hubstead",
+        "setting listen_addresses localhost", "setting listen_addresses *", "answers",
+    ])  # fmt: skip
+    assert found == FoundState(
+        {"17/main": (5432, "online"), "15/main": (5433, "down,binaries_missing")},
+        ours=True,
+        access="# BEGIN Hubstead (postgres_hba)\n# END Hubstead\n",
+        answers=True,
+        settings={"listen_addresses": "*"},
+    )

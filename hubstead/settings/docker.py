@@ -49,7 +49,7 @@ class DockerSettings(Settings):
     )
     docker_image_keep: int = Field(2, ge=1, description="How many built images stay on the host.")
     docker_log_size: int = Field(
-        10, ge=1, description="MiB of log that a container keeps, in each of 3 files."
+        10, ge=1, description="MiB of log that a person's server keeps, in each of 3 files."
     )
 
     @field_validator("docker_subnet")

@@ -80,6 +80,7 @@ def test_docker_runs_it_as_the_settings_say(service: Service) -> None:
     assert (host["Memory"], host["NanoCpus"] or host["CpuQuota"]) == (2 << 30, 200_000)
     assert host["PidsLimit"] == 512
     assert (host["CgroupParent"], host["OomScoreAdj"]) == ("hubstead-users.slice", 500)
+    assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
     assert host["PidMode"] == host["UTSMode"] == "" and host["IpcMode"] != "host"
     assert host["ReadonlyRootfs"] is True and sorted(host["Tmpfs"]) == ["/run", "/tmp"]
     mounts = [(mount["Type"], mount["Source"]) for mount in described["Mounts"]]

@@ -201,3 +201,26 @@ def test_an_interface_of_somebody_else_is_not_taken(plan: Plan, docker: dict[str
     for name in ("eth0", "lan"):
         with pytest.raises(PyinfraError, match=f"interface {name} .*set `docker_bridge`"):
             plan("docker", data={"docker_bridge": name}, responses=answers)
+
+
+WAY = json.dumps({"reasons": ["userns-remap"], "flags": [], "whole": False})
+FLAG = json.dumps({"reasons": [], "flags": ["--exec-opt"], "whole": True})
+
+
+@pytest.mark.parametrize(
+    ("responses", "reason"),
+    [
+        ({"dpkg-query": "ii |docker-ce\nii |containerd.io"}, "it has containerd.io, docker-ce"),
+        ({"dpkg-query": "ii |podman-docker"}, "it has podman-docker, where Hubstead would install"),
+        ({"stat --printf": "stat a1ff|root|root|/snap/bin/docker"}, "it has /snap/bin/docker"),
+        ({"daemon.json": WAY}, "daemon.json of its owner stands in the way of people's servers"),
+        ({"daemon.json": FLAG}, "its dockerd is started with --exec-opt"),
+        ({"docker info": "systemd false active"}, "its Docker is part of a swarm"),
+    ],
+)
+def test_a_docker_of_the_owners_that_will_not_do_is_refused(
+    plan: Plan, responses: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(PyinfraError, match=re.escape(reason)) as refused:
+        plan("docker", responses=responses)
+    assert "No host was touched" in str(refused.value)

@@ -33,10 +33,7 @@ CLUSTER = "postgres-cluster"
 
 
 class PostgresSettings(Settings):
-    """The database server.
-
-    All but `postgres_hba` are for a cluster that came with Hubstead (docs/beside.md).
-    """
+    """The database server; but for `postgres_hba`, where it came with Hubstead (beside.md)."""
 
     prefixes = ("postgres_",)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import NoReturn
 
 from pyinfra import logger
 from pyinfra.api.deploy import deploy
@@ -15,6 +16,7 @@ from hubstead.operations import (
     accounts,
     checks,
     docker,
+    docker_daemon,
     files,
     packages,
     releases,
@@ -46,6 +48,9 @@ SOCKET = f"/run/{FILTER}.sock"
 POLICY = "/etc/hubstead/docker-filter.json"
 _PROGRAM = "/usr/local/lib/hubstead/docker-filter"
 _LISTENER, _FILTER = (f"/etc/systemd/system/{FILTER}.{suffix}" for suffix in ("socket", "service"))
+#: Packages that bring a `docker` of somebody else's, and where snap's is
+OTHERS = ("docker-ce", "docker-ee", "containerd.io", "moby-engine", "podman-docker")
+SNAP = "/snap/bin/docker"
 #: All servers together, as systemd and Docker's cgroup driver of that name have it
 SLICE = "hubstead-users.slice"
 _SLICE = f"/etc/systemd/system/{SLICE}"
@@ -150,22 +155,44 @@ def _refuse_others_interfaces(site: Site) -> None:
                 )
 
 
+def _refuse_others_docker(site: Site) -> None:
+    """Raises PyinfraError where the host's Docker is another than Debian's, or cannot be shared."""
+
+    def refuse(reason: str) -> NoReturn:
+        raise PyinfraError(f"{host.name}: {reason} No host was touched.")
+
+    others = host.get_fact(packages.Packages, list(OTHERS)).installed
+    if others := others | host.get_fact(files.Paths, [SNAP]).keys():
+        refuse(
+            f"it has {', '.join(sorted(others))}, where Hubstead would install Debian's own "
+            f"{site.distribution.docker.packages[0]}, which takes its place: what runs in it would "
+            "be gone from view. Move that away first, or take another host."
+        )
+    settings = host.get_fact(docker_daemon.DaemonSettings)
+    for reason in settings.reasons:
+        refuse(
+            f"{docker_daemon.PATH} of its owner stands in the way of people's servers: {reason}. "
+            "See docs/beside.md, Docker."
+        )
+    for flag in settings.flags:
+        refuse(f"its dockerd is started with {flag}: say that in {docker_daemon.PATH} instead.")
+    engine = host.get_fact(docker_daemon.Engine)
+    if engine and engine.swarm:
+        refuse(
+            "its Docker is part of a swarm, which excludes `live-restore`: each restart of Docker "
+            "would end people's servers. Take another host, or leave the swarm."
+        )
+
+
 @deploy("docker")
 def install(site: Site) -> None:
     settings = site[DockerSettings]
     _refuse_others_interfaces(site)
-    daemon = "/etc/docker/daemon.json"
-    files.present(
-        name="Write the engine's settings",
-        entries={
-            "/etc/docker": files.Directory(),
-            daemon: files.File(
-                render("docker", daemon, log_size=settings.docker_log_size),
-            ),
-        },
-    )
+    _refuse_others_docker(site)
+    docker_daemon.merged(name="Write the engine's settings")
     packages.installed(name="Install Docker", packages=site.distribution.docker.packages)
-    units.running(name="Run Docker", unit=site.distribution.docker.unit, inputs=[daemon])
+    units.running(name="Run Docker", unit=site.distribution.docker.unit)
+    docker_daemon.settled(name="Let its settings count", unit=site.distribution.docker.unit)
     docker.network(
         name="Create the users' network",
         network=NETWORK,
@@ -277,6 +304,11 @@ def _policy(site: Site) -> str:
         "host_config": {
             "CgroupParent": SLICE,
             "OomScoreAdj": 500,
+            # whatever the host's Docker does with the logs of other containers
+            "LogConfig": {
+                "Type": "json-file",
+                "Config": {"max-size": f"{site[DockerSettings].docker_log_size}m", "max-file": "3"},
+            },
             # nothing is written but a person's files, and what counts as the server's memory
             "ReadonlyRootfs": True,
             "Tmpfs": {

@@ -41,7 +41,8 @@ GROUPS = (
      "browser/test_browser.py", "converge/test_chp.py"),
     # both have a host that plays the internet, and this machine has room for one
     ("converge/test_isolation.py", "converge/test_firewall.py"),
-    ("converge/test_edges.py", "faults/test_postgres.py", "faults/test_owners_docker.py"),
+    ("converge/test_edges.py", "faults/test_postgres.py", "faults/test_owners_docker.py",
+     "faults/test_edited.py"),
     ("converge/test_image.py",),
     ("converge/test_local.py",),
     ("converge/test_takeover.py",),

@@ -9,6 +9,9 @@ Some directories belong to accounts that are not root. Owner and mode are set th
 what was opened without following a link, so that a link that such an account puts there, also in
 between, leads nobody astray. A link of root's to a directory is the owner's way of keeping it on
 another disk: it stays, and what it leads to is made right.
+
+What was written last is noted down, as a digest a file: what is neither that nor what is to be
+written was edited by the owner. The run says so, and keeps it.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ import base64
 import hashlib
 import stat
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
+from pyinfra import logger
 from pyinfra.api import (
     FactBase,
     FactProcessError,
@@ -31,6 +35,10 @@ from pyinfra.api import (
 )
 from pyinfra.context import host
 
+#: Of the host, below which it is noted what was written, and kept what was edited
+STATE = "/var/lib/hubstead"
+#: Where nobody edits: what is there is made anew, or counts by being there
+_OUR_TREES = (f"{STATE}/", "/opt/hubstead/")
 Kind = Literal["file", "directory", "link", "other"]
 
 
@@ -39,7 +47,8 @@ class PathState:
     """What lies at a path: `mode` as octal digits, `sha256` of a file, `target` of a link.
 
     Of a link also what it leads to in the end, with its path: None where nothing is. `doubtful` is
-    what on the way there somebody else than root could have made, None where nothing is.
+    what on the way there somebody else than root could have made, None where nothing is. `written`
+    is the digest of what was written last, None where that is not known.
     """
 
     kind: Kind
@@ -50,6 +59,12 @@ class PathState:
     target: str | None = None
     end: tuple[str, PathState] | None = None
     doubtful: str | None = None
+    written: str | None = field(default=None, compare=False)
+
+    @property
+    def edited(self) -> bool:
+        """Whether it is a file that somebody else has changed since."""
+        return self.kind == "file" and self.written not in (None, self.sha256)
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,10 @@ def parse_paths(lines: Iterable[str]) -> dict[str, PathState]:
                 way = ways.setdefault(rest.removeprefix("f: "), [])
             else:
                 way.append(rest)
+        elif tag == "note":
+            name, digest = rest.rsplit(":", 1)
+            if (path := name.replace("%2F", "/").replace("%25", "%")) in states:
+                states[path] = replace(states[path], written=digest)
     for path, way in ways.items():
         states[path] = replace(states[path], doubtful=doubtful(way))
     return states
@@ -172,6 +191,11 @@ done
 """
 
 
+def _note(path: str) -> str:
+    """The name of the file with the digest of what was written."""
+    return path.replace("%", "%25").replace("/", "%2F")
+
+
 class Paths(FactBase[dict[str, PathState]]):
     """What lies at each of some absolute paths; absent ones are missing from the result."""
 
@@ -187,7 +211,10 @@ class Paths(FactBase[dict[str, PathState]]):
             "stat --printf 'stat %f|%U|%G|%n\\n' --", *quoted, "2>/dev/null;",
             "sha256sum --", *quoted, "2>/dev/null | sed 's/^/sum /';",
             "find", *quoted, "-maxdepth 0 -type l -printf 'link %p|%l\\n'",
-            "-exec sh -c", QuoteString(_FOLLOW), "sh {} + 2>/dev/null; true",
+            "-exec sh -c", QuoteString(_FOLLOW), "sh {} + 2>/dev/null;",
+            "cd", f"{STATE}/written", "2>/dev/null &&",
+            "grep -sH '' --", *[QuoteString(_note(path)) for path in paths],
+            "| sed 's/^/note /'; true",
         )  # fmt: skip
 
     def process(self, output: list[str]) -> dict[str, PathState]:
@@ -197,18 +224,28 @@ class Paths(FactBase[dict[str, PathState]]):
             raise FactProcessError(f"unreadable output of stat: {error}") from error
 
 
+_REMEMBER = """
+import os, sys
+def note(state, path, digest):
+    os.makedirs(f"{state}/written", 0o700, exist_ok=True)
+    with open(f"{state}/.written", "w") as stream:
+        stream.write(digest)
+    name = path.replace("%", "%25").replace("/", "%2F")
+    os.rename(f"{state}/.written", f"{state}/written/{name}")
+"""
 # Python, since a shell has no O_NOFOLLOW.
-WRITE = """
-import base64, glob, grp, os, pwd, sys
-path, user, group, mode = sys.argv[1:]
-new = f"{path}.hubstead.{os.urandom(3).hex()}"
+WRITE = f"""{_REMEMBER}
+import base64, glob, grp, hashlib, pwd
+path, user, group, mode, state = sys.argv[1:]
+new = f"{{path}}.hubstead.{{os.urandom(3).hex()}}"
 try:
     for left in glob.glob(glob.escape(path) + ".hubstead.??????"):
         os.unlink(left)
     file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with open(file, "wb") as stream:
-            stream.write(base64.b64decode(sys.stdin.buffer.read()))
+            data = base64.b64decode(sys.stdin.buffer.read())
+            stream.write(data)
             stream.flush()
             os.fchown(file, pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
             os.fchmod(file, int(mode, 8))
@@ -216,7 +253,32 @@ try:
     except BaseException:
         os.unlink(new)
         raise
+    if state:
+        note(state, path, hashlib.sha256(data).hexdigest())
 except (OSError, LookupError) as error:
+    sys.exit(f"{{path}}: {{error}}")
+"""
+_NOTE = f"""{_REMEMBER}
+state, *pairs = sys.argv[1:]
+for path, digest in zip(pairs[::2], pairs[1::2]):
+    note(state, path, digest)
+"""
+_KEEP = """
+import os, sys, time
+path, state = sys.argv[1:]
+copy = f"{state}/edited{path}.{time.strftime('%Y-%m-%dT%H:%M:%S')}"
+os.umask(0o077)
+try:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+        about, data = os.fstat(stream.fileno()), stream.read()
+    os.makedirs(os.path.dirname(copy), exist_ok=True)
+    file = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(file, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fchown(file, about.st_uid, about.st_gid)
+        os.fchmod(file, about.st_mode & 0o7777)
+except OSError as error:
     sys.exit(f"{path}: {error}")
 """
 _OWN = """
@@ -231,13 +293,15 @@ except (OSError, LookupError) as error:
 """
 
 
-def write(path: str, file: File) -> StringCommand:
+def write(path: str, file: File, state: str = "") -> StringCommand:
     """The command that puts `file` at `path` atomically; the content is its standard input.
 
     What an earlier run, cut in its midst, left beside the file goes.
+
+    + state: the directory in which it is noted what was written; "" for none.
     """
     stdin = base64.b64encode(file.data).decode()
-    return StringCommand(*_python(WRITE, path, file), _stdin=stdin)
+    return StringCommand(*_python(WRITE, path, file), QuoteString(state), _stdin=stdin)
 
 
 def _python(script: str, path: str, entry: File | Directory) -> list[str | QuoteString]:
@@ -247,10 +311,23 @@ def _python(script: str, path: str, entry: File | Directory) -> list[str | Quote
     ]  # fmt: skip
 
 
+def _noted(path: str) -> str:
+    """The directory in which it is noted what was written at a path; "" for none."""
+    return "" if path.startswith(_OUR_TREES) else STATE
+
+
+def _removed(path: str, have: PathState) -> Generator[StringCommand]:
+    yield StringCommand("rm", "-rf", "--", QuoteString(path))
+    # of what is below, too
+    note = QuoteString(f"{STATE}/written/{_note(path)}")
+    if have.written or have.kind == "directory":
+        yield StringCommand("rm", "-f", "--", note, StringCommand(note, "%2F*", _separator=""))
+
+
 def _converge(path: str, want: Entry, have: PathState | None) -> Generator[StringCommand]:
     if want is None:
         if have is not None:
-            yield StringCommand("rm", "-rf", "--", QuoteString(path))
+            yield from _removed(path, have)
     elif have is not None and have.kind == "directory" and not isinstance(want, Directory):
         raise OperationValueError(f"{path} is a directory: move it away first")
     elif isinstance(want, Link):
@@ -259,7 +336,7 @@ def _converge(path: str, want: Entry, have: PathState | None) -> Generator[Strin
     elif isinstance(want, File):
         state = want.as_state()
         if have is None or (have.kind, have.sha256) != (state.kind, state.sha256):
-            yield write(path, want)
+            yield write(path, want, _noted(path))
         elif have != state:
             yield StringCommand(*_python(_OWN, path, want))
     else:
@@ -300,6 +377,9 @@ def present(entries: Mapping[str, Entry]) -> Generator[StringCommand]:
 
     + entries: absolute path to entry, in the order in which they are made.
 
+    A file that was edited since it was written is kept below /var/lib/hubstead/edited, with the
+    date, its owner and its mode; that directory is root's alone.
+
     Raises OperationValueError for a path that is not absolute, and where a directory stands in
     the way of a file.
     """
@@ -307,5 +387,20 @@ def present(entries: Mapping[str, Entry]) -> Generator[StringCommand]:
         if not PurePosixPath(path).is_absolute():
             raise OperationValueError(f"{path} is not an absolute path")
     have = host.get_fact(Paths, list(entries)) if entries else {}
+    right: list[str | QuoteString] = []
     for path, want in entries.items():
-        yield from _converge(path, want, have.get(path))
+        there = have.get(path)
+        state = want.as_state() if isinstance(want, File) else None
+        if there and state and (there.kind, there.sha256) == (state.kind, state.sha256):
+            if _noted(path) and there.written != state.sha256:
+                right += [QuoteString(path), str(state.sha256)]
+        elif there and there.edited:
+            logger.warning(
+                f"{host.name}: {path} was edited since Hubstead wrote it. A run makes it as the "
+                f"settings say, and keeps what it was in {STATE}/edited{path}.DATE"
+            )
+            yield StringCommand("python3 -I -S -c", QuoteString(_KEEP), QuoteString(path), STATE)
+        yield from _converge(path, want, there)
+    if right:
+        # of an earlier version, or of a run that was cut
+        yield StringCommand("python3 -I -S -c", QuoteString(_NOTE), STATE, *right)

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ from tests.unit.operations.support import ask, commands, lines
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
+
+
+@pytest.fixture(autouse=True)
+def notes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written here is noted down elsewhere than on a host."""
+    monkeypatch.setattr(files, "STATE", str(tmp_path_factory.mktemp("state")))
 
 
 def mine(content: str, mode: str = "644") -> File:
@@ -42,7 +49,7 @@ def test_content_travels_on_standard_input_alone() -> None:
     encoded = base64.b64encode(b"hunter2").decode()
     assert command.stdin == encoded
     assert encoded not in command.line and "hunter2" not in command.line
-    assert command.line.endswith(" /etc/key root root 600")
+    assert command.line.endswith(f" /etc/key root root 600 {files.STATE}")
 
 
 def test_content_is_not_in_a_repr() -> None:
@@ -50,7 +57,8 @@ def test_content_is_not_in_a_repr() -> None:
     assert "hunter2" not in repr(files.secret("hunter2"))
 
 
-OK = PathState("file", "644", "root", "root", sha256=File("text").as_state().sha256)
+SUM = File("text").as_state().sha256
+OK = PathState("file", "644", "root", "root", sha256=SUM, written=SUM)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,7 @@ def test_what_is_right_is_left_alone(entry: Entry, have: PathState | None) -> No
             PathState("link", "777", "root", "root", target="/other"),
             ["ln -sfT /target /etc/a.new && mv -fT /etc/a.new /etc/a"],
         ),
-        (None, OK, ["rm -rf -- /etc/a"]),
+        (None, replace(OK, written=None), ["rm -rf -- /etc/a"]),
     ],
 )
 def test_only_what_differs_is_changed(
@@ -138,7 +146,8 @@ def test_drift_is_mended_and_nothing_else_is_touched(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("c")
     (tmp_path / "link").symlink_to("elsewhere")
     before = (tmp_path / "right").stat()
-    assert len(apply(entries)) == 3
+    # what was edited is kept as well
+    assert len(apply(entries)) == 4
     assert (tmp_path / "content").read_text() == "b"
     assert not (tmp_path / "link").is_symlink()
     assert (tmp_path / "elsewhere").read_text() == "c"
@@ -185,7 +194,7 @@ def test_a_directory_on_another_disk_stays_there(tmp_path: Path) -> None:
 
     disk.chmod(0o777)
     (disk / "file").write_text("edited")
-    assert len(apply(entries)) == 2
+    assert len(apply(entries)) == 3
     assert (disk / "file").read_text() == "a"
     assert apply(entries) == []
 
@@ -235,7 +244,7 @@ def test_a_link_that_comes_in_between_is_not_followed(tmp_path: Path, entry: Ent
     for each in (path, other):
         each.mkdir() if isinstance(entry, Directory) else each.write_text("a")
         each.chmod(0o755)
-    (command,) = commands(present, {Paths: ask(Paths(), [str(path)])}, entries={str(path): entry})
+    command = commands(present, {Paths: ask(Paths(), [str(path)])}, entries={str(path): entry})[0]
     path.rename(tmp_path / "away")
     path.symlink_to("other")
     with pytest.raises(subprocess.CalledProcessError):
@@ -294,3 +303,42 @@ def test_a_write_that_fails_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         command.run()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("after", ["the next", None])
+def test_what_somebody_edited_is_kept_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, after: str | None
+) -> None:
+    path, state = tmp_path / "50% of/key", Path(files.STATE)
+    path.parent.mkdir()
+    apply({str(path): mine("ours", mode="600")})
+    path.write_text("edited")
+    path.chmod(0o640)
+    entries: dict[str, Entry] = {str(path): mine(after, mode="600") if after else None}
+    assert apply(entries) and f"{path} was edited since Hubstead wrote it" in caplog.text
+    assert path.exists() == bool(after)
+    (copy,) = (state / f"edited{path}").parent.iterdir()
+    assert re.fullmatch(r"key\.20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d", copy.name)
+    assert copy.read_text() == "edited" and stat.S_IMODE(copy.stat().st_mode) == 0o640
+    assert stat.S_IMODE((state / "edited").stat().st_mode) == 0o700
+    caplog.clear()
+    assert apply(entries) == [] and not caplog.text
+    if after:
+        assert apply({str(path): mine("another")})
+    assert len(list(copy.parent.iterdir())) == 1 and not caplog.text
+
+
+def test_what_we_wrote_ourselves_is_not_kept(tmp_path: Path) -> None:
+    """Nor what an earlier version wrote, which made no notes: it makes up for them."""
+    path = tmp_path / "key"
+    path.write_text("of an earlier version")
+    assert len(apply({str(path): mine("ours")})) == 1
+    for note in Path(files.STATE, "written").iterdir():
+        note.unlink()
+    assert len(apply({str(path): mine("ours")})) == 1
+    assert apply({str(path): mine("ours")}) == []
+    assert len(apply({str(path): mine("the next")})) == 1
+    assert path.read_text() == "the next" and not (Path(files.STATE) / f"edited{tmp_path}").exists()
+    # nothing is left of what goes
+    apply({str(tmp_path): None})
+    assert not [n for n in Path(files.STATE, "written").iterdir() if tmp_path.name in n.name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from hubstead.operations.accounts import (
 from hubstead.operations.addresses import Interfaces, SshConnection
 from hubstead.operations.certificates import Trust, TrustState
 from hubstead.operations.docker import Images, ImagesState, Network, parse_images
-from hubstead.operations.files import File, Paths
+from hubstead.operations.files import STATE, File, Paths
 from hubstead.operations.login import Login
 from hubstead.operations.machine import Listener, Machine, MachineState, parse_machine, unit_of
 from hubstead.operations.packages import Packages, PackagesState, installed, parse_packages
@@ -32,7 +33,8 @@ from hubstead.operations.releases import Releases
 from hubstead.operations.units import Unit, UnitState
 from tests.unit.operations.support import Command, ask, commands, lines
 
-LAB = {"/usr/local/share/ca-certificates/hubstead-lab.crt": File(b"PEM").as_state()}
+PEM = File(b"PEM").as_state()
+LAB = {"/usr/local/share/ca-certificates/hubstead-lab.crt": replace(PEM, written=PEM.sha256)}
 RUNNING = UnitState(loaded=True, active=True, enabled=True, started=100, changed=101, inputs=99)
 
 
@@ -96,10 +98,12 @@ def test_the_loss_of_the_users_table_is_told(
 def test_an_authority_is_added_and_one_that_left_the_settings_goes() -> None:
     """It once stayed trusted for good."""
     state = TrustState(("/usr/local/share/ca-certificates/hubstead-old.crt",))
-    old = {"/usr/local/share/ca-certificates/hubstead-old.crt": next(iter(LAB.values()))}
+    old = {"/usr/local/share/ca-certificates/hubstead-old.crt": PEM}
     facts = {Trust: state, Paths: old}
     write, remove, update = lines(certificates.trusted, facts, authorities={"lab": b"PEM"})
-    assert write.endswith(" /usr/local/share/ca-certificates/hubstead-lab.crt root root 644")
+    assert write.endswith(
+        f" /usr/local/share/ca-certificates/hubstead-lab.crt root root 644 {STATE}"
+    )
     assert remove == "rm -rf -- /usr/local/share/ca-certificates/hubstead-old.crt"
     assert update == UPDATE
 

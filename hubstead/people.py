@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from hubstead import hub
-from hubstead.operations import checks, files, people_files, units
+from hubstead.operations import accounts, checks, files, people_files, units
 from hubstead.programs import program
 from hubstead.render import render
 from hubstead.settings.jupyterhub import HubSettings
@@ -41,10 +41,25 @@ sys.exit(answer != '{"error": "the request is none"}\\n')
 
 
 def refuse_what_is_elsewhere(site: Site) -> None:
-    """Raises PyinfraError where directories of the settings are not where these say, or not as."""
+    """Raises PyinfraError where directories of the settings are not where these say, or not as.
+
+    And where an account of the host has an id of people's: their files would be its own.
+    """
     _refuse_another_place(site)
     _refuse_absent_quotas(site)
     _refuse_absent_directories(site)
+    _refuse_holders()
+
+
+def _refuse_holders() -> None:
+    first, last = UIDS
+    holders = host.get_fact(accounts.Holders, first, last, GID)
+    if holders:
+        raise PyinfraError(
+            f"{host.name} has {', '.join(holders)}, and people's files belong to the uids {first} "
+            f"to {last} and the gid {GID}: what is theirs would be its own as well. Nothing was "
+            "changed. Give it another number (usermod --uid, groupmod --gid), and its files too."
+        )
 
 
 def _document(site: Site) -> str:

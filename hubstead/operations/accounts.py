@@ -39,6 +39,31 @@ class Account(FactBase[AccountState | None]):
             raise FactProcessError(f"unreadable output of getent: {error}") from error
 
 
+# By number as well: a directory service need not list all that it knows.
+_HOLDERS = """
+{ getent passwd; getent passwd "$1" "$3"; } | awk -F: -v first="$1" -v last="$2" -v gid="$3" '
+    ($3 >= first && $3 <= last) || $3 == gid || $4 == gid {
+        print "the account " $1 " (uid " $3 ", gid " $4 ")" }' | sort -u
+{ getent group; getent group "$3"; } | awk -F: -v gid="$3" '
+    $3 == gid { print "the group " $1 " (gid " $3 ")" }' | sort -u
+"""
+
+
+class Holders(FactBase[list[str]]):
+    """Accounts with a uid from `first` to `last` or `gid`, and groups with that gid, in words."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, first: int, last: int, gid: int) -> StringCommand:
+        numbers = str(first), str(last), str(gid)
+        return StringCommand("sh -c", QuoteString(_HOLDERS), "sh", *numbers)
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
 class Group(FactBase[bool]):
     """Whether a group exists. Rule: group(5)."""
 

@@ -88,6 +88,15 @@ def test_another_vendors_docker_is_not_replaced(host: Service) -> None:
     host.sudo("apt-get purge -qy --autoremove podman-docker >/dev/null; rm -rf /etc/docker")
 
 
+def test_an_account_with_a_number_of_peoples_files_is_named(host: Service) -> None:
+    host.sudo("groupadd --gid 59000 till; useradd --uid 70500 keeper")
+    refused = host.run("deploys/docker.py")
+    assert (refused.status, refused.changed) == (1, []), refused.end
+    assert "the account keeper (uid 70500, gid" in refused.output
+    assert "the group till (gid 59000)" in refused.output
+    host.sudo("userdel keeper; groupdel till")
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [('{"userns-remap": "default"}', "userns-remap"), ('{"data-root": ', "it is unreadable")],

@@ -28,7 +28,10 @@ class BaseSettings(Settings):
 
     prefixes = ("base_",)
 
-    base_timezone: str = Field("Etc/UTC", description="Time zone, a name of the IANA database.")
+    base_timezone: str | None = Field(
+        None,
+        description="Time zone, a name of the IANA database. By default the host keeps its own.",
+    )
     base_packages: list[str] = Field([], description="Further Debian packages for every host.")
     base_ca_certificates: list[Path] = Field(
         [],
@@ -63,8 +66,8 @@ class BaseSettings(Settings):
 
     @field_validator("base_timezone")
     @classmethod
-    def _known_zone(cls, value: str) -> str:
-        if value not in zoneinfo.available_timezones():
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is not None and value not in zoneinfo.available_timezones():
             raise ValueError("not a time zone of the IANA database, such as Europe/Zurich")
         return value
 

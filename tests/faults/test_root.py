@@ -16,6 +16,7 @@ INVENTORY = PROJECT / "tests/inventories/owner.py"
 NAME = "own.example.org"
 #: apt reads each file that is beside it
 EDITED = "/etc/apt/apt.conf.d/20auto-upgrades"
+ZONE = "/usr/share/zoneinfo/Europe/Zurich"
 _KEPT = "cd /var/lib/hubstead; find edited -type f -printf '%p %m %u\\n' -exec cat {} +"
 
 _UMASK = "echo 'Defaults umask=0077,umask_override' >/etc/sudoers.d/umask"
@@ -37,11 +38,19 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     lab.up(INVENTORY)
     service = Service(lab, tmp_path_factory.mktemp("owner"), INVENTORY, NAME)
     service.sudo(_UMASK)
+    service.sudo(f"ln -sf {ZONE} /etc/localtime; echo Europe/Zurich >/etc/timezone")
     first = service.run("deploys/base.py")
     assert first.status == 0, first.end
     assert "was edited" not in first.output
     yield service
     down(lab, INVENTORY)
+
+
+def test_the_time_zone_stays(host: Service) -> None:
+    zone = "readlink /etc/localtime; cat /etc/timezone"
+    assert host.sudo(zone) == f"{ZONE}\nEurope/Zurich\n"
+    assert host.run("--data", "base_timezone=Etc/UTC", "deploys/base.py").status == 0
+    assert host.sudo(zone) == "/usr/share/zoneinfo/Etc/UTC\nEtc/UTC\n"
 
 
 def test_what_the_owner_edited_is_kept(host: Service) -> None:

@@ -46,11 +46,17 @@ def base(site: Site) -> None:
             *settings.base_packages,
         ],
     )
+    if settings.base_timezone:
+        files.present(
+            name="Set the time zone",
+            entries={
+                "/etc/localtime": files.Link(f"/usr/share/zoneinfo/{settings.base_timezone}"),
+                "/etc/timezone": files.File(f"{settings.base_timezone}\n"),
+            },
+        )
     files.present(
         name="Write the host's configuration",
         entries={
-            "/etc/localtime": files.Link(f"/usr/share/zoneinfo/{settings.base_timezone}"),
-            "/etc/timezone": files.File(f"{settings.base_timezone}\n"),
             "/etc/apt/apt.conf.d/20auto-upgrades": files.File(
                 render(
                     "base",

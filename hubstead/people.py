@@ -21,6 +21,7 @@ from hubstead.site import Site
 _HELPER = "hubstead-people-files"
 _PLACES = "/etc/hubstead/people-files.json"
 SOCKET_UNIT = f"{_HELPER}.socket"
+_PARENT = "/srv/hubstead"
 _LISTENER, _SERVICE = (f"/etc/systemd/system/{_HELPER}{end}" for end in (".socket", "@.service"))
 #: A person's volume in earlier versions, and where files are in a server
 VOLUMES, HOME = "hubstead-user-", "/home/jovyan"
@@ -173,6 +174,8 @@ def ready(site: Site) -> None:
         entries={
             "/usr/local/lib/hubstead": files.Directory(),
             people_files.PROGRAM: files.File(program("people_files.py"), mode="755"),
+            # of an earlier version under a umask of root's that let nobody through
+            **({_PARENT: files.Directory()} if directory.startswith(f"{_PARENT}/") else {}),
             # whose they are is nobody's to list
             directory: files.Directory(mode="711"),
             _PLACES: files.File(_document(site)),

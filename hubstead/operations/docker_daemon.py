@@ -82,7 +82,8 @@ print(json.dumps({"reasons": reasons, "flags": flags(), "whole": wanted == found
 _MERGE = r"""
 if reasons:
     sys.exit(f"{path}: {', '.join(reasons)}")
-os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+os.umask(0o022)
+os.makedirs(os.path.dirname(path), exist_ok=True)
 new = path + ".hubstead"
 if os.path.lexists(new):
     os.unlink(new)

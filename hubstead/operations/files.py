@@ -90,7 +90,7 @@ class File:
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory as it should be; its parents are made with the defaults of mkdir(1)."""
+    """A directory as it should be; its parents are made with mode 755."""
 
     mode: str = "755"
     user: str = "root"
@@ -343,6 +343,7 @@ def _converge(path: str, want: Entry, have: PathState | None) -> Generator[Strin
         if have is not None and have.kind == "link":
             path, have = _behind(path, have)
         if have is None or have.kind != "directory":
+            # as others have to get through them, whatever root's own umask is
             yield StringCommand("umask 022; mkdir -p --", QuoteString(path))
         if have != want.as_state():
             yield StringCommand(*_python(_OWN, path, want))

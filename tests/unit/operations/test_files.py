@@ -111,6 +111,17 @@ def test_a_directory_in_the_way_is_refused(entry: Entry) -> None:
         commands(present, {Paths: have}, entries={"/etc/a": entry})
 
 
+def test_others_get_through_the_directories_above(tmp_path: Path) -> None:
+    """Whatever root's umask is."""
+    before = os.umask(0o077)
+    try:
+        apply({str(tmp_path / "a/b/c"): Directory(mode="711", user=USER, group=GROUP)})
+    finally:
+        os.umask(before)
+    for above in ("a", "a/b"):
+        assert stat.S_IMODE((tmp_path / above).stat().st_mode) == 0o755
+
+
 def test_a_relative_path_is_refused() -> None:
     with pytest.raises(OperationValueError, match="etc/a is not an absolute path"):
         commands(present, {Paths: {}}, entries={"etc/a": File("text")})

@@ -217,6 +217,7 @@ _FOUND = rf"""
 pg_lsclusters -h 2>/dev/null | while read -r version name port status rest; do
     echo "cluster $version/$name $port $status"
 done
+[ ! -e "$1/postgresql.conf" ] || echo there
 head -n 1 "$1/conf.d/hubstead.conf" 2>/dev/null | grep -qF '{OURS}' && echo ours
 head -n 1 "$1/pg_hba.conf" 2>/dev/null | grep -qF '{OURS}' && echo whole
 sed -n '/^{BEGIN}/,/^{END}/{{p;/^{END}/q}}' "$1/pg_hba.conf" 2>/dev/null |
@@ -235,7 +236,9 @@ true
 class FoundState:
     """What there is of PostgreSQL on a host.
 
-    + clusters: VERSION/NAME to port and status, as pg_lsclusters(1) has them.
+    + clusters: VERSION/NAME to port and status, as pg_lsclusters(1) has them: of a configuration
+      that it cannot read, nothing.
+    + there: whether the cluster has a configuration.
     + ours: whether its settings are ours.
     + whole: whether pg_hba.conf is ours from end to end.
     + access: our lines of pg_hba.conf, with the marks around them; "" where there are none.
@@ -244,6 +247,7 @@ class FoundState:
     """
 
     clusters: dict[str, tuple[int, str]] = field(default_factory=dict)
+    there: bool = False
     ours: bool = False
     whole: bool = False
     access: str = ""
@@ -267,9 +271,8 @@ def parse_found(lines: Iterable[str]) -> FoundState:
             name, _, settings[name] = rest.partition(" ")
         else:
             words.add(kind)
-    return FoundState(
-        clusters, "ours" in words, "whole" in words, access, "answers" in words, settings
-    )
+    flags = {word: word in words for word in ("there", "ours", "whole", "answers")}
+    return FoundState(clusters, access=access, settings=settings, **flags)
 
 
 class Found(FactBase[FoundState]):

@@ -55,7 +55,7 @@ def test_apart_it_lets_in_the_hub_by_tls_and_nobody_else(plan: Plan) -> None:
     assert {line[2] for line in lines} >= {"jupyterhub", "userdb_owner", "userdb_reader"}
 
 
-FOUND = "cluster 17/main 5432 online\nsetting listen_addresses *\nanswers"
+FOUND = "there\ncluster 17/main 5432 online\nsetting listen_addresses *\nanswers"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,12 @@ FOUND = "cluster 17/main 5432 online\nsetting listen_addresses *\nanswers"
         (FOUND.replace("answers", ""), {}, "the line `local postgres postgres peer`"),
         (FOUND, {"postgres_max_connections": 50}, "remove `postgres_max_connections`, and set it"),
         (FOUND.replace("*", "localhost, ::1"), {}, "it has listen_addresses = 'localhost, ::1'"),
-        ("cluster 17/main 5432 online\nanswers", {}, "it has listen_addresses = 'localhost'"),
+        (FOUND.replace("cluster 17/main 5432 online", ""), {}, "it is not to be read by pg_"),
+        (
+            "there\ncluster 17/main 5432 online\nanswers",
+            {},
+            "it has listen_addresses = 'localhost'",
+        ),
         (f"setting ssl_cert_file /etc/ssl/shop.pem\n{FOUND}", {}, "certificate /etc/ssl/shop.pem"),
         ("cluster 15/main 5432 online", {}, "has a PostgreSQL cluster 15/main at port 5432"),
     ],

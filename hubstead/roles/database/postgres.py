@@ -77,14 +77,15 @@ class PostgresSettings(Settings):
 
 def _is_own(site: Site, found: cluster.FoundState) -> bool:
     """Whether the cluster comes, or came, with Hubstead; earlier versions wrote no note."""
-    there = site.distribution.postgres.cluster in found.clusters
-    return not there or CLUSTER in site.machine.roles or found.ours or found.whole
+    noted = CLUSTER in site.machine.roles or found.ours or found.whole
+    return noted or not found.there
 
 
 def _unfit(site: Site, found: cluster.FoundState) -> Iterator[str]:
     """Why a cluster that was there before Hubstead cannot be the Hub's as well."""
     server = site.distribution.postgres
-    port, status = found.clusters[server.cluster]
+    unread = DATABASE_PORT, "not to be read by pg_lsclusters"
+    port, status = found.clusters.get(server.cluster, unread)
     if port != DATABASE_PORT:
         yield f"it has port {port}, and Hubstead asks at {DATABASE_PORT}"
     if status != "online":
@@ -155,7 +156,7 @@ def postgres(site: Site) -> None:
     found = host.get_fact(cluster.Found, server.configuration)
     own = _is_own(site, found)
     if own:
-        if server.cluster not in found.clusters:
+        if not found.there:
             _refuse_another(site, found)
         notes.claim(site, CLUSTER)
     else:

@@ -254,11 +254,13 @@ def test_our_lines_come_first_and_theirs_stay(
 def test_what_is_found_of_postgresql() -> None:
     found = parse_found([
         "cluster 17/main 5432 online", "cluster 15/main 5433 down,binaries_missing", "ours",
+        "there",
         "line # BEGIN Hubstead (postgres_hba)", "line # END Hubstead",
         "setting listen_addresses localhost", "setting listen_addresses *", "answers",
     ])  # fmt: skip
     assert found == FoundState(
         {"17/main": (5432, "online"), "15/main": (5433, "down,binaries_missing")},
+        there=True,
         ours=True,
         access="# BEGIN Hubstead (postgres_hba)\n# END Hubstead\n",
         answers=True,

@@ -195,6 +195,11 @@ if [ -n "$ours" ]; then
 fi
 rm "$1"
 rmdir --ignore-fail-on-non-empty "${1%/*}"
+# notes of what we wrote in files of theirs (hubstead.operations.files)
+for note in /var/lib/hubstead/written/*; do
+    file=$(printf '%s' "${note##*/}" | sed 's,%2F,/,g; s,%25,%,g')
+    [ -e "$file" ] || [ -L "$file" ] || rm -f -- "$note"
+done
 """
 
 

@@ -213,7 +213,7 @@ def test_servers_outlive_a_restart_of_the_engine(plan: Plan, host: Path) -> None
 def test_secrets_come_from_the_unit_alone(plan: Plan, host: Path, tmp_path: Path) -> None:
     run = written(plan, host)
     (command,) = [line for line in run.sent.commands if f"{HOST}/settings.json root " in line]
-    assert command.endswith(" root jupyterhub 640")
+    assert command.endswith(" root jupyterhub 640 /var/lib/hubstead")
     text = run.files[f"{HOST}/settings.json"]
     (made,) = (tmp_path / ".secrets").rglob("*.json")
     for name, secret in json.loads(made.read_text()).items():

@@ -161,7 +161,7 @@ def _refuse_others_docker(site: Site) -> None:
     def refuse(reason: str) -> NoReturn:
         raise PyinfraError(f"{host.name}: {reason} No host was touched.")
 
-    others = host.get_fact(packages.Packages, list(OTHERS)).installed
+    others = host.get_fact(packages.Packages, list(OTHERS)).installed & {*OTHERS}
     if others := others | host.get_fact(files.Paths, [SNAP]).keys():
         refuse(
             f"it has {', '.join(sorted(others))}, where Hubstead would install Debian's own "

@@ -171,7 +171,7 @@ def listening(ports: Sequence[int]) -> Generator[StringCommand]:
     unwanted = bool(DEFAULT_PORTS - set(ports))
     in_ports_conf = state.ports_conf
     if state.replaced and not unwanted:
-        yield StringCommand(f"mv {NOTES}/ports.conf {PORTS}")
+        yield StringCommand(f"mv {NOTES}/ports.conf {PORTS} && rm -f {files.note_on(PORTS)}")
         in_ports_conf = DEFAULT_PORTS
     elif unwanted and (state.replaced or PORTS in state.pristine):
         if not state.replaced:
@@ -191,5 +191,5 @@ def listening(ports: Sequence[int]) -> Generator[StringCommand]:
 def ports_restored() -> Generator[StringCommand]:
     """Ensure that Apache listens where it did before `listening`."""
     if host.get_fact(Apache).replaced:
-        yield StringCommand(f"mv {NOTES}/ports.conf {PORTS}")
+        yield StringCommand(f"mv {NOTES}/ports.conf {PORTS} && rm -f {files.note_on(PORTS)}")
     yield from files.present._inner(enabled(LISTEN, None))

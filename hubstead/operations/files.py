@@ -192,8 +192,13 @@ done
 
 
 def _note(path: str) -> str:
-    """The name of the file with the digest of what was written."""
+    """Its name."""
     return path.replace("%", "%25").replace("/", "%2F")
+
+
+def note_on(path: str) -> str:
+    """The file with the digest of what was written at a path."""
+    return f"{STATE}/written/{_note(path)}"
 
 
 class Paths(FactBase[dict[str, PathState]]):
@@ -319,7 +324,7 @@ def _noted(path: str) -> str:
 def _removed(path: str, have: PathState) -> Generator[StringCommand]:
     yield StringCommand("rm", "-rf", "--", QuoteString(path))
     # of what is below, too
-    note = QuoteString(f"{STATE}/written/{_note(path)}")
+    note = QuoteString(note_on(path))
     if have.written or have.kind == "directory":
         yield StringCommand("rm", "-f", "--", note, StringCommand(note, "%2F*", _separator=""))
 

@@ -233,7 +233,8 @@ _REMEMBER = """
 import os, sys
 def note(state, path, digest):
     os.makedirs(f"{state}/written", 0o700, exist_ok=True)
-    with open(f"{state}/.written", "w") as stream:
+    file = os.open(f"{state}/.written", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(file, "w") as stream:
         stream.write(digest)
     name = path.replace("%", "%25").replace("/", "%2F")
     os.rename(f"{state}/.written", f"{state}/written/{name}")

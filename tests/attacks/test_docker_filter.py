@@ -317,7 +317,7 @@ def test_kernels_compute_while_the_filter_is_away(service: Service) -> None:
             words = service.sudo("journalctl -u jupyterhub -o cat --since=-3min")
         finally:
             service.sudo("systemctl start hubstead-docker-filter.socket")
-        assert answer.status_code == 500
+        assert answer.status_code == 503
         assert "hubstead-docker-filter.socket or docker.service is not up" in words
         assert "hubstead-docker-filter.socket or docker.service is not up" in page.text
         bob.start_server()

@@ -119,13 +119,17 @@ def test_an_idle_server_is_stopped_and_a_busy_one_is_not(service: Service, impat
     """Nobody has a browser open; at first two are busy without a word, for longer than they may."""
     # with the limits of now
     service.stop_servers()
-    alice, bob, carol, dan = map(service.person, ("alice", "bob", "carol", "dan"))
-    carol.notebook("kept.ipynb", "1 + 1")
+    # one after the other: whose server waits for that of the next is idle
+    alice = service.person("alice")
     with alice.kernel() as kernel:
         kernel.begin("import time; time.sleep(6000)")
+    bob = service.person("bob")
     bob.terminal("sleep 6001")
+    carol = service.person("carol")
+    carol.notebook("kept.ipynb", "1 + 1")
     with carol.kernel() as kernel:
         kernel.run("import time")
+    dan = service.person("dan")
     dan.terminal("true")
     begun = time.monotonic()
     eventually("the idle servers are stopped", lambda: not (runs(carol) or runs(dan)))

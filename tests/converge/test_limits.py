@@ -120,18 +120,18 @@ def test_an_idle_server_is_stopped_and_a_busy_one_is_not(service: Service, impat
     # with the limits of now
     service.stop_servers()
     # one after the other: whose server waits for that of the next is idle
-    alice = service.person("alice")
-    with alice.kernel() as kernel:
-        kernel.begin("import time; time.sleep(6000)")
-    bob = service.person("bob")
-    bob.terminal("sleep 6001")
     carol = service.person("carol")
     carol.notebook("kept.ipynb", "1 + 1")
     with carol.kernel() as kernel:
         kernel.run("import time")
     dan = service.person("dan")
     dan.terminal("true")
+    alice = service.person("alice")
     begun = time.monotonic()
+    with alice.kernel() as kernel:
+        kernel.begin("import time; time.sleep(6000)")
+    bob = service.person("bob")
+    bob.terminal("sleep 6001")
     eventually("the idle servers are stopped", lambda: not (runs(carol) or runs(dan)))
     assert runs(alice) and runs(bob)
     assert service.sudo("pgrep -fc 'sleep 6001'").strip() != "0"

@@ -367,7 +367,11 @@ def _read_until(sign: str, terminal: websocket.WebSocket) -> None:
 
 
 def _execute_request(message: str, code: str) -> dict[str, Any]:
-    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+    content = {
+        "code": code, "silent": False, "store_history": False, "allow_stdin": False,
+        # else what comes soon after an error is not run (ipykernel, stop_on_error_timeout)
+        "stop_on_error": False,
+    }  # fmt: skip
     return {
         "header": {
             "msg_id": message,

@@ -14,6 +14,8 @@ from typing import Any
 from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
 from pyinfra.context import host
 
+from hubstead.operations import files
+
 PATH = "/etc/docker/daemon.json"
 
 # What Hubstead needs: servers that live on while Docker restarts, in cgroups of systemd's, in one
@@ -79,23 +81,18 @@ def flags():
 
 print(json.dumps({"reasons": reasons, "flags": flags(), "whole": wanted == found}))
 """
-_MERGE = r"""
+_MERGE = (
+    files.PUT
+    + r"""
 if reasons:
     sys.exit(f"{path}: {', '.join(reasons)}")
 os.umask(0o022)
 os.makedirs(os.path.dirname(path), exist_ok=True)
-new = path + ".hubstead"
-if os.path.lexists(new):
-    os.unlink(new)
-file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-with open(file, "w") as stream:
-    stream.write(json.dumps(wanted, indent=2) + "\n")
-    stream.flush()
-    if mode:
-        os.fchown(file, mode.st_uid, mode.st_gid)
-    os.fchmod(file, mode.st_mode & 0o7777 if mode else 0o644)
-os.rename(new, path)
+text = (json.dumps(wanted, indent=2) + "\n").encode()
+uid, gid, bits = (mode.st_uid, mode.st_gid, mode.st_mode & 0o7777) if mode else (0, 0, 0o644)
+put(path, lambda: text, uid, gid, bits)
 """
+)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from pyinfra.api import (
 )
 from pyinfra.context import host
 
+from hubstead.operations import files
+
 _ITERATIONS = 4096
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
@@ -293,12 +295,13 @@ class Found(FactBase[FoundState]):
 
 
 # The owner's lines may hold a secret (ldapbindpasswd): they do not leave the host.
-_LET_IN = r"""
-import base64, os, re, sys
+_LET_IN = (
+    files.PUT
+    + r"""
+import base64, re, sys
 path, ours = sys.argv[1:]
 block, default = map(base64.b64decode, sys.stdin.read().split())
 marked = re.compile(rb"^# BEGIN Hubstead.*?^# END Hubstead[^\n]*\n?", re.M | re.S)
-new = path + ".hubstead"
 try:
     if os.path.exists(path):
         with open(path, "rb") as stream:
@@ -312,18 +315,11 @@ try:
         text = marked.sub(lambda _: block, text, count=1)
     if block not in text:
         text = block + text
-    if os.path.lexists(new):
-        os.unlink(new)
-    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(file, "wb") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fchown(file, before.st_uid, before.st_gid)
-        os.fchmod(file, mode)
-    os.rename(new, path)
+    put(path, lambda: text, before.st_uid, before.st_gid, mode)
 except OSError as error:
     sys.exit(f"{path}: {error}")
 """
+)
 
 
 @operation()

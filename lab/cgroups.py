@@ -45,7 +45,11 @@ def _pass_controllers(path: Path) -> None:
 def kill(name: str) -> bool:
     """Kill what is in a host's groups; whether there was anything."""
     group = _groups(name)[0]  # a process is in one group of every hierarchy, so that one suffices
-    pids = [int(pid) for path in group.rglob("cgroup.procs") for pid in path.read_text().split()]
+    pids: list[int] = []
+    # groups go while they are looked at: os.walk passes over those, Path.rglob does not
+    for directory, _, _ in os.walk(group):
+        with suppress(OSError):
+            pids += map(int, Path(directory, "cgroup.procs").read_text().split())
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

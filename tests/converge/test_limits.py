@@ -142,7 +142,7 @@ def test_an_idle_server_is_stopped_and_a_busy_one_is_not(service: Service, impat
     assert asleep()
     # who does nothing but compute is not held forever
     while runs(alice) or runs(bob):
-        assert time.monotonic() < begun + 30 * IDLE, "what is silent for too long still runs"
+        assert time.monotonic() < begun + 40 * IDLE, "what is silent for too long still runs"
         for person in (alice, bob):
             assert runs(person) or time.monotonic() > begun + 10 * IDLE, person.username
         time.sleep(1)

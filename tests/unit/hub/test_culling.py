@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from hubstead_hub.culling import Arbiter
+from hubstead_hub.culling import SLOW, Arbiter
 
 LIMIT, EVERY, REPORTS = 3600, 300, 300
 
@@ -34,7 +34,7 @@ def hub() -> Hub:
 def test_a_server_is_idle_once_no_report_can_be_on_its_way(hub: Hub) -> None:
     assert not hub.culls_after(EVERY, LIMIT)
     assert not hub.culls_after(EVERY, LIMIT + 1.1 * REPORTS)
-    assert hub.culls_after(EVERY, LIMIT + EVERY + 1.1 * REPORTS + 15)
+    assert hub.culls_after(EVERY, LIMIT + 1.5 * EVERY + 1.1 * REPORTS + 15)
 
 
 def test_after_a_start_nobody_is_idle_before_all_have_reported() -> None:
@@ -49,6 +49,13 @@ def test_the_hub_was_away_where_a_look_is_missing(hub: Hub) -> None:
     assert hub.culls_after(EVERY + 5, 10 * LIMIT)
     assert not hub.culls_after(2 * EVERY, 10 * LIMIT)
     assert not hub.culls_after(EVERY, 10 * LIMIT)
+
+
+def test_a_slow_machine_is_not_away() -> None:
+    """With the shortest limit a look is due each second, and takes longer."""
+    hub = Hub()
+    hub.arbiter = Arbiter(1, 1, lambda: hub.now)
+    assert any(hub.culls_after(SLOW, 10 * LIMIT) for _ in range(10))
 
 
 def test_one_look_at_many_servers_is_one_look(hub: Hub) -> None:

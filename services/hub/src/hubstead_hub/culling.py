@@ -12,11 +12,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+#: Seconds that a look may be late by where nothing was away
+SLOW = 15
+
 
 class Arbiter:
     """An ``IdleCuller.cull_arbiter_hook``: whether a server has surely been idle for that long.
 
-    + every: seconds from one look to the next.
+    + every: seconds from one look to the next; half of that longer, or `SLOW` seconds, are a
+      busy machine's.
     + reports: seconds from one report to the next; servers vary that by a tenth, and try again
       every 15 seconds while the Hub does not answer (JupyterHub's exponential_backoff).
     """
@@ -24,15 +28,15 @@ class Arbiter:
     def __init__(
         self, every: float, reports: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._clock, self._every = clock, every
+        self._clock, self._longest = clock, every + max(every / 2, SLOW)
         #: as old as a report can be, where the Hub was away between two looks at the most
-        self.late = every + 1.1 * reports + 15
+        self.late = self._longest + 1.1 * reports + 15
         self._looked: float | None = None
         self._trusted = 0.0
 
     def __call__(self, *, inactive: timedelta, inactive_limit: int, **_: Any) -> bool:
         now = self._clock()
-        if self._looked is None or now - self._looked > 1.5 * self._every:
+        if self._looked is None or now - self._looked > self._longest:
             # a look is missing: the Hub, its database or this program was away
             self._trusted = now + self.late
         self._looked = now

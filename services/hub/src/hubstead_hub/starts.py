@@ -43,6 +43,10 @@ class Line:
         self._waiting[key] = spawner, time.monotonic() + 2 * seconds + 10
         return before, seconds
 
+    def leave(self, key: tuple[str, str]) -> None:
+        """Whose turn it was."""
+        self._waiting.pop(key, None)
+
     def waiting(self) -> int:
         """How many wait."""
         self._tidy()
@@ -70,7 +74,9 @@ def start_in_turn() -> None:
     ) -> Any:
         seconds = _wait(self, line, user, server_name)
         try:
-            return await spawn(self, user, server_name, display_name, options)
+            started = await spawn(self, user, server_name, display_name, options)
+            line.leave((user.name, server_name))
+            return started
         except web.HTTPError as error:
             if error.status_code != 429 or isinstance(error, TryLater):
                 raise

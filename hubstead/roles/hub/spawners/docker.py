@@ -396,7 +396,8 @@ def _configuration(site: Site) -> hub.Configuration:
             },
             "Spawner": {
                 "default_url": "/lab",
-                "http_timeout": 60,
+                # a minute was too little on a busy host, where nobody would try again by themselves
+                "http_timeout": 120,
                 "start_timeout": 120,
                 # who removes a container does not tell: people are offered a start soon after
                 "poll_interval": 10,

@@ -23,6 +23,8 @@ LOOPBACK = "127.0.0.1"
 #: Where certbot answers the challenges of an ACME server (RFC 8555, 8.3), on loopback: a port that
 #: root alone can take, and that nobody has (IANA)
 CHALLENGE_PORT = 8
+#: Where the proxy gets its error pages, in the same way
+PAGES_PORT, PAGES_UNIT = 14, "hubstead-pages.service"
 DATABASE_PORT = 5432
 
 
@@ -134,6 +136,7 @@ def _hub(site: Site) -> Iterator[Listener]:
         address=LOOPBACK,
         accounts=accounts,
     )
+    yield Listener("pages", PAGES_PORT, PAGES_UNIT, address=LOOPBACK)
 
 
 def _database(site: Site) -> Iterator[Listener]:

@@ -11,7 +11,7 @@ from pyinfra.context import host
 
 from hubstead import parts
 from hubstead.distributions import WebServer
-from hubstead.listeners import Listener, listeners
+from hubstead.listeners import PAGES_UNIT, Listener, listeners
 from hubstead.operations import apache, files, packages, sites, units
 from hubstead.programs import program
 from hubstead.render import render
@@ -48,6 +48,8 @@ def refuse_taken_ports(site: Site, role: str) -> None:
 
 
 def _gives_way(site: Site, unit: str, role: str, port: int) -> bool:
+    if unit == PAGES_UNIT:
+        return role == "pages"
     here = site.machine
     # hosts of before roles were noted down had these two
     noted = here.roles if here.roles or here.bare else ("traefik", "jupyterhub")

@@ -127,6 +127,12 @@ def start_in_turn() -> None:
     starts.start_in_turn()
 
 
+def look_before_leading_back() -> None:
+    from hubstead_hub import gone
+
+    gone.look_before_leading_back()
+
+
 def let_traefik_read_the_routes() -> None:
     """jupyterhub-traefik-proxy 2.1.0 writes its file through NamedTemporaryFile, so that only the
     Hub could read it (jupyterhub_traefik_proxy.traefik_utils.atomic_writing); here the unit's umask
@@ -240,6 +246,7 @@ CODE: tuple[Callable[[], None], ...] = (
     refuse_at_once_while_the_database_is_away,
     bear_that_the_database_is_away,
     start_in_turn,
+    look_before_leading_back,
     let_traefik_read_the_routes,
     keep_the_hub_at_its_name,
     lead_back_to_where_servers_are,

@@ -1,6 +1,7 @@
 // Written by Hubstead: configurable-http-proxy by its own API, for what its command cannot do: take
 // a renewed certificate without losing a connection, believe the edge alone about who the visitor
-// is, send security headers, wait for slow uploads, lead from HTTP to HTTPS.
+// is, send security headers, wait for slow uploads, lead from HTTP to HTTPS, say what is the matter
+// where nobody answers.
 "use strict";
 const fs = require("node:fs");
 const http = require("node:http");
@@ -61,6 +62,39 @@ proxy.proxy.on("proxyRes", ({ headers }) => {
   delete headers["x-jupyterhub-version"];
   delete headers.server;
 });
+
+// All servers are on this host: one that is gone does not answer, for minutes otherwise
+function hurry(outgoing, socket) {
+  if (!socket.connecting) return;
+  const late = () => outgoing.destroy(new Error("it takes no connection"));
+  const timer = setTimeout(late, 3_000);
+  for (const event of ["connect", "close"]) socket.once(event, () => clearTimeout(timer));
+}
+proxy.proxy.on("proxyReq", (outgoing, request, response, options, socket) => {
+  hurry(outgoing, socket);
+});
+proxy.proxy.on("proxyReqWs", (outgoing) => {
+  outgoing.once("socket", (socket) => hurry(outgoing, socket));
+});
+
+// The pages of hubstead-pages.service, and what this has by itself while that is away
+const bare = proxy._handleProxyErrorDefault.bind(proxy);
+proxy.handleProxyError = (code, kind, request, response, error) => {
+  const [path] = request.url.split("?", 1);
+  log.error("%s %s %s %s", code, request.method, path, error?.message ?? kind);
+  if (!response?.writeHead) return response && bare(code, kind, request, response);
+  const page = `${settings.pages}/${code}?url=${encodeURIComponent(request.url)}`;
+  const headers = { accept: request.headers.accept ?? "" };
+  const asked = http.get(page, { headers }, (answered) => {
+    if (response.headersSent) return response.destroy();
+    const kept = ["content-type", "cache-control", "retry-after"];
+    for (const name of kept) response.setHeader(name, answered.headers[name]);
+    response.writeHead(code);
+    answered.pipe(response);
+  });
+  asked.setTimeout(5_000, () => asked.destroy());
+  asked.on("error", () => bare(code, kind, request, response));
+};
 
 // Where this faces the internet; certbot answers challenges while it asks for a certificate
 const CHALLENGE = /^\/\.well-known\/acme-challenge\/[\w-]+$/;

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.test_docker import check_a_start_is_offered
 from tests.kit.hub_client import HubClient, Kernel, patiently
 from tests.kit.service import PASSWORD, Deployed, Service
 from tests.kit.support import eventually
@@ -134,6 +135,10 @@ def test_http_leads_to_https_as_it_came(service: Service) -> None:
     absolute = f"--request-target http://{service.name}/a%2Fb"
     answer = service.sudo(f"{CURL} {absolute} http://{service.address}")
     assert answer == f"308 https://{service.address}/a%2Fb"
+
+
+def test_a_container_that_is_removed_leads_to_a_start(service: Service) -> None:
+    check_a_start_is_offered(service)
 
 
 def test_odd_names_and_paths_pass(service: Service) -> None:

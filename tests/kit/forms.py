@@ -3,6 +3,8 @@
 import re
 from html import unescape
 
+_REFRESH = re.compile(r'<meta http-equiv="refresh" content="(\d+)(?:;url=([^"]*))?"')
+
 
 def hidden(page: str) -> dict[str, str]:
     """What the hidden fields of a page hold."""
@@ -18,8 +20,14 @@ def action(page: str) -> str:
 
 def refresh(page: str) -> int | None:
     """The seconds after which a browser loads the page again."""
-    found = re.search(r'<meta http-equiv="refresh" content="(\d+)"', page)
+    found = _REFRESH.search(page)
     return int(found[1]) if found else None
+
+
+def leads(page: str) -> str:
+    """Which page that is; empty for the same one."""
+    found = _REFRESH.search(page)
+    return unescape(found[2] or "") if found else ""
 
 
 def said(page: str) -> str:

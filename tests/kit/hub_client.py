@@ -190,22 +190,33 @@ class HubClient:
         Returns what the pages on the way said. The browser has no token, and nobody presses
         anything.
         """
-        said, url = [], self.site.url(f"{self.site.base}{path}")
-        deadline = time.monotonic() + 3 * START
-        while time.monotonic() < deadline:
-            page = self.http.get(url, follow_redirects=True)
-            url = str(page.url)
+        said: list[str] = []
+        while True:
+            page = self.land(path, said)
             if page.url.path.startswith(f"{self.site.base}user/") and page.status_code == 200:
                 return said
-            said.append(forms.said(page.text))
+            pending = "/spawn-pending/" in page.url.path and page.status_code == 200
+            assert pending, f"{page.status_code} {page.url} leads nowhere: {said}"
+            self._watch_progress(page.url, page.text)
+            path = page.url.raw_path.decode().removeprefix(self.site.base)
+
+    def land(self, path: str, said: list[str] | None = None) -> httpx.Response:
+        """Open a page as a browser does, and end at the first that loads no other by itself.
+
+        + said: takes what the pages on the way said.
+        """
+        url = httpx.URL(self.site.url(f"{self.site.base}{path}"))
+        deadline = time.monotonic() + 3 * START
+        while True:
+            page = self.http.get(url, headers={"Accept": "text/html,*/*"}, follow_redirects=True)
             again = forms.refresh(page.text)
-            if again is not None:
-                time.sleep(again)
-            elif "/spawn-pending/" in page.url.path and page.status_code == 200:
-                self._watch_progress(page.url, page.text)
-            else:
-                raise AssertionError(f"{page.status_code} {url} leads nowhere: {said}")
-        raise AssertionError(f"not there after {3 * START} s: {said}")
+            if again is None:
+                return page
+            if said is not None:
+                said.append(forms.said(page.text))
+            assert time.monotonic() < deadline, f"{page.status_code} {page.url}: {said}"
+            time.sleep(again)
+            url = page.url.join(forms.leads(page.text))
 
     def _watch_progress(self, page: httpx.URL, text: str) -> None:
         """Until the page would load itself again (JupyterHub's spawn_pending.html)."""

@@ -19,7 +19,7 @@ LAYERS = (
     {"site"},
     {"notes", "parts", "releases", "wanted"},
     {"listeners"},
-    {"certificates", "ports"},
+    {"certificates", "pages", "ports"},
     {"database", "edges", "people"},
     {"roles"},
     {"retire"},

@@ -30,6 +30,7 @@ LIFTED = {
     "hubstead-holder": NETWORK | {"ProtectHome", "ReadWritePaths", "SystemCallFilter"},
     "hubstead-login": NETWORK,
     "hubstead-login-relay": set(),
+    "hubstead-pages": LOW_PORTS | NETWORK,
     "hubstead-people-files@": {
         "CapabilityBoundingSet", "ProtectSystem", "RestrictSUIDSGID", "SystemCallFilter",
     },

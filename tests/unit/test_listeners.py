@@ -35,6 +35,7 @@ def test_one_host_has_everything() -> None:
         443: ("traefik", "traefik.service", "everyone", "servers"),
         8081: ("jupyterhub", "jupyterhub.service", "servers"),
         10: ("traefik", "traefik.service"),
+        14: ("pages", "hubstead-pages.service"),
     }
     chp = "configurable-http-proxy.service"
     assert ports({"proxy": "chp", "edge": "apache", "tls": "acme"}) == {
@@ -43,6 +44,7 @@ def test_one_host_has_everything() -> None:
         443: ("apache", "apache2.service", "everyone", "servers"),
         8000: ("chp", chp),
         12: ("chp", chp),
+        14: ("pages", "hubstead-pages.service"),
         8081: ("jupyterhub", "jupyterhub.service", "servers"),
     }
     assert ports(LAB) == {
@@ -56,7 +58,7 @@ def test_each_of_three_hosts_has_its_own() -> None:
     data = {"edge": "nginx"}
     of = {host: ports(data, host, db=DB, edge=EDGE) for host in (EDGE, NAME, DB)}
     assert set(of[EDGE]) == {80, 443}
-    assert set(of[NAME]) == {10, 8000, 8081}
+    assert set(of[NAME]) == {10, 14, 8000, 8081}
     assert of[NAME][8000] == ("traefik", "traefik.service", "edge")
     assert of[DB] == {5432: ("postgres", "postgresql@17-main.service", "hub")}
 

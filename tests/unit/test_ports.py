@@ -59,6 +59,7 @@ ALL = ("jupyterhub", "traefik", "chp", "redirect", "nginx", "apache")
     ("data", "machine"),
     [
         ({}, host("jupyterhub", "traefik", traefik=(80, 443), jupyterhub=(8081,))),
+        ({}, host("jupyterhub", "traefik", traefik=(10, 80, 443), hubstead_pages=(14,))),
         (CHP, host("jupyterhub", "chp", "redirect", chp=(443,), redirect=(80,))),
         (NGINX, host("jupyterhub", "traefik", "nginx", nginx=(80, 443), traefik=(8000,))),
         (APACHE, host("jupyterhub", "chp", "apache", apache2=(80, 443), chp=(8000,))),

@@ -58,6 +58,7 @@ def _itself(site: Site) -> hub.Configuration:
             "share_the_port_with_its_holder",
             "bear_that_the_database_is_away",
             "start_in_turn",
+            "look_before_leading_back",
             *(("refuse_at_once_while_the_database_is_away",) if site.db_apart else ()),
         ),
     )

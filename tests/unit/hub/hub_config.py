@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from jupyterhub.proxy import Proxy
 from jupyterhub.spawner import Spawner
 
-from hubstead_hub import away, sessions, starts
+from hubstead_hub import away, gone, sessions, starts
 from hubstead_hub.authenticator import UsersTableAuthenticator
 from hubstead_hub.files import Shown
 
@@ -77,3 +77,4 @@ sessions.end_sessions_of_who_left()
 away.say_so_while_the_database_is_away()
 away.finish_starts_after_the_database_was_away()
 starts.start_in_turn()
+gone.look_before_leading_back()

@@ -10,7 +10,7 @@ import json
 
 from pyinfra.api.deploy import deploy
 
-from hubstead import certificates, hub, secrets
+from hubstead import certificates, hub, pages, secrets
 from hubstead.listeners import LOOPBACK
 from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, checks, files, releases, units
@@ -67,13 +67,15 @@ def _configuration(site: Site) -> hub.Configuration:
 
 @deploy("chp")
 def chp(site: Site) -> None:
-    refuse_taken_ports(site, "chp")
+    for role in ("chp", "pages"):
+        refuse_taken_ports(site, role)
     settings, is_front = site[EdgeSettings], not site.has_edge
     directory = certificates.public_directory(site) if is_front else certificates.INTERNAL
     configuration = f"{_CONFIGURATION}/config.json"
     scripts = {f"{_SCRIPTS}/{name}": program(f"chp/{name}") for name in ("proxy.js", "routes.js")}
 
     claim(site, "chp")
+    pages.served(site)
     accounts.system_user(
         name="Create the user chp", user=USER, home="/var/lib/chp", groups=[certificates.GROUP]
     )
@@ -101,6 +103,7 @@ def chp(site: Site) -> None:
                         "http_port": settings.edge_http_port if is_front else None,
                         "port_in_url": settings.port_in_url,
                         "challenges": certificates.challenges(site),
+                        "pages": pages.URL,
                         "host_routing": site.servers_name is not None,
                     },
                     indent=2,
@@ -144,6 +147,7 @@ def absent(site: Site) -> None:
     """Remove it; the users' servers run on."""
     units.stopped(name="Stop configurable-http-proxy", unit=UNIT)
     release_ports("chp")
+    pages.absent()
     accounts.absent(name="Remove the user chp", user=USER)
     files.present(
         name="Remove configurable-http-proxy",

@@ -11,7 +11,7 @@ import hashlib
 import bcrypt
 from pyinfra.api.deploy import deploy
 
-from hubstead import certificates, hub, secrets
+from hubstead import certificates, hub, pages, secrets
 from hubstead.listeners import LOOPBACK
 from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, checks, files, units
@@ -75,7 +75,8 @@ def _api_user(site: Site) -> str:
 
 @deploy("traefik")
 def traefik(site: Site) -> None:
-    refuse_taken_ports(site, "traefik")
+    for role in ("traefik", "pages"):
+        refuse_taken_ports(site, role)
     static, certificate, api = (
         "/etc/traefik/traefik.toml",
         f"{DYNAMIC}/tls.toml",
@@ -84,6 +85,7 @@ def traefik(site: Site) -> None:
     directory = certificates.INTERNAL if site.has_edge else certificates.public_directory(site)
 
     claim(site, "traefik")
+    pages.served(site)
     accounts.system_user(
         name="Create the user traefik",
         user=USER,
@@ -120,6 +122,7 @@ def traefik(site: Site) -> None:
                     "traefik",
                     certificate,
                     directory=directory,
+                    pages=pages.URL,
                     challenges=None if site.has_edge else certificates.challenges(site),
                 ),
                 mode="640",
@@ -143,6 +146,7 @@ def absent(site: Site) -> None:
     """Remove it; the users' servers run on."""
     units.stopped(name="Stop Traefik", unit=UNIT)
     release_ports("traefik")
+    pages.absent()
     accounts.absent(name="Remove the user traefik", user=USER)
     files.present(
         name="Remove Traefik",

@@ -41,10 +41,13 @@ lint: .venv/test ## style, types and the slips of shell
 	.venv/bin/mypy
 	.venv/bin/shellcheck programs/*.sh
 
-bench: .venv/test ## a deploy against a plain shell script, and what neighbours of the greedy notice
+bench: .venv/test ## a deploy against a plain shell script, and what neighbours of the greedy notice, a class
 	@$(call apt,mmdebstrap,mmdebstrap systemd-container iptables openssh-client)
 	$(PYTHON) -m bench
 	$(PYTHON) -m bench.neighbours
+	@$(call apt,certutil,libnss3-tools)
+	@$(call apt,chromium,chromium)
+	$(PYTHON) -m bench.classroom
 
 docs: .venv/ready ## write the settings reference again
 	$(PYTHON) -m hubstead.reference

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from bench.classroom import Bench
 from tests.kit import forms
 from tests.kit.hub_client import Kernel, patiently
 from tests.kit.network import reach
@@ -194,27 +195,44 @@ def test_a_start_goes_on_when_postgresql_is_back(service: Service) -> None:
     service.check_works()
 
 
-def test_a_class_that_starts_at_once_gets_its_servers(service: Service) -> None:
-    people = [service.visitor(f"pupil{number}") for number in range(5)]
-    for pupil in people:
-        pupil.log_in(PASSWORD)
-    line = "c.JupyterHub.concurrent_spawn_limit = 2"
-    conf = "/etc/jupyterhub/conf.d/class.py"
+@contextmanager
+def configured(service: Service, line: str) -> Iterator[None]:
+    """A Hub with a line of its owner's."""
+    conf = "/etc/jupyterhub/conf.d/line.py"
     service.sudo(f"echo '{line}' >{conf}; systemctl restart jupyterhub")
     try:
-        with ThreadPoolExecutor(len(people)) as at_once:
-            said = list(at_once.map(lambda pupil: pupil.arrive(), people))
+        yield
     finally:
-        service.sudo(
-            f"""
-            rm {conf}; systemctl restart jupyterhub
-            for name in $(seq -f pupil%g 0 4); do hub-users remove $name --yes; done
-            """
-        )
-    waited = [pages for pages in said if any("before you" in page for page in pages)]
-    assert waited, said
-    names = "docker ps --format {{.Names}} --filter name=pupil"
-    eventually("their servers are ended", lambda: not service.sudo(names))
+        service.sudo(f"rm {conf}; systemctl restart jupyterhub")
+
+
+def test_a_class_that_starts_at_once_gets_its_servers(service: Service) -> None:
+    """As `make bench`, with few people, of whom two may start at once."""
+    with configured(service, "c.JupyterHub.concurrent_spawn_limit = 2"):
+        arrived, waited, *_ = Bench(people=5).report(service).splitlines()
+    assert arrived == "5 of 5 got a server and ran a cell"
+    assert int(waited.split()[0]) >= 1, waited
+
+
+@pytest.mark.every
+def test_forty_people_get_their_servers_without_a_hand(service: Service) -> None:
+    table = Bench().report(service)
+    assert table.startswith("40 of 40 "), table
+
+
+def test_where_no_more_servers_may_run_one_waits_for_the_next_that_ends(service: Service) -> None:
+    service.stop_servers()
+    alice, bob = service.person("alice"), service.visitor("bob")
+    bob.log_in(PASSWORD)
+    limited = configured(service, "c.JupyterHub.active_server_limit = 1")
+    with limited, ThreadPoolExecutor(1) as at_once:
+        arriving = at_once.submit(patiently, bob.arrive)
+        time.sleep(10)
+        assert not arriving.done()
+        patiently(alice.stop_server)
+        said = arriving.result()
+    assert any("As many servers run at the moment as may run" in page for page in said), said
+    service.sudo("hub-users remove bob --yes")
 
 
 def test_restarting_docker_keeps_kernels_and_rules(service: Service) -> None:
@@ -234,22 +252,16 @@ def test_a_reboot_brings_everything_back(service: Service) -> None:
     browser.log_in(PASSWORD)
     before = rules(service)
     service.lab.reboot("service.example.org")
+    # a tab that was open, and one click there
+    tab = patiently(lambda: browser.land("user/alice/lab"))
+    assert tab.status_code == 424, tab.text
     # the session and the token that alice had, and no run of a deploy
     assert patiently(lambda: alice.api("GET", "/user"))["name"] == "alice"
     assert alice.is_logged_in()
     assert rules(service) == before
     assert service.sudo("systemctl is-system-running --wait || true") == "running\n"
-    # a tab that was open, and one click there, once the Hub has seen that no server runs
-    seen = []
-
-    def tab_is_answered() -> bool:
-        tab = browser.http.get(browser.site.url("/user/alice/lab"), follow_redirects=True)
-        seen[:] = [tab.text]
-        return tab.status_code == 424
-
-    eventually("the tab leads to the Hub", tab_is_answered)
-    start = re.search(r'id="start"[^>]*href="([^"]+)"', seen[0])
-    assert start, seen[0]
+    start = re.search(r'id="start"[^>]*href="([^"]+)"', tab.text)
+    assert start, tab.text
     browser.arrive(html.unescape(start[1]).removeprefix("/"))
     assert alice.cells("kept.ipynb") == ["print('kept')"]
     service.check_works()

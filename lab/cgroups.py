@@ -8,6 +8,9 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 PARENT = "hubstead-lab"
+#: Of the processor for all hosts together, by cpu.shares (v1) and cpu.weight (v2), as that of ten
+#: groups: else each process of this machine gets as much as all of them
+SHARES, WEIGHT = 10240, 1000
 
 
 def _groups(name: str) -> list[Path]:
@@ -28,6 +31,9 @@ def make(name: str, memory: int | None) -> list[Path]:
         for limit in (group / "memory.limit_in_bytes", group / "memory.max"):  # v1, v2
             if memory and limit.exists():
                 limit.write_text(str(memory * 1024 * 1024))
+        for file, share in (("cpu.shares", SHARES), ("cpu.weight", WEIGHT)):
+            if (group.parent / file).exists():
+                (group.parent / file).write_text(str(share))
     return groups
 
 

@@ -11,7 +11,8 @@ between, leads nobody astray. A link of root's to a directory is the owner's way
 another disk: it stays, and what it leads to is made right.
 
 What was written last is noted down, as a digest a file: what is neither that nor what is to be
-written was edited by the owner. The run says so, and keeps it.
+written was edited by the owner. So is the owner's what was never noted down, and names Hubstead
+neither in its path nor in its text, as our files do. The run says so, and keeps it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class PathState:
 
     Of a link also what it leads to in the end, with its path: None where nothing is. `doubtful` is
     what on the way there somebody else than root could have made, None where nothing is. `written`
-    is the digest of what was written last, None where that is not known.
+    is the digest of what was written last, None where that is not known. `unnamed`: the text of the
+    file does not name Hubstead.
     """
 
     kind: Kind
@@ -60,11 +62,17 @@ class PathState:
     end: tuple[str, PathState] | None = None
     doubtful: str | None = None
     written: str | None = field(default=None, compare=False)
+    unnamed: bool = field(default=False, compare=False)
 
     @property
     def edited(self) -> bool:
         """Whether it is a file that somebody else has changed since."""
         return self.kind == "file" and self.written not in (None, self.sha256)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is a file that was there before."""
+        return self.kind == "file" and self.written is None and self.unnamed
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,8 @@ def parse_paths(lines: Iterable[str]) -> dict[str, PathState]:
         elif tag == "sum":
             digest, path = rest.split("  ", 1)
             states[path] = replace(states[path], sha256=digest)
+        elif tag == "unnamed":
+            states[rest] = replace(states[rest], unnamed=True)
         elif tag == "link":
             path, target = rest.split("|", 1)
             states[path] = replace(states[path], target=target)
@@ -215,6 +225,7 @@ class Paths(FactBase[dict[str, PathState]]):
         return StringCommand(
             "stat --printf 'stat %f|%U|%G|%n\\n' --", *quoted, "2>/dev/null;",
             "sha256sum --", *quoted, "2>/dev/null | sed 's/^/sum /';",
+            "grep -sLi -d skip -D skip hubstead --", *quoted, "| sed 's/^/unnamed /';",
             "find", *quoted, "-maxdepth 0 -type l -printf 'link %p|%l\\n'",
             "-exec sh -c", QuoteString(_FOLLOW), "sh {} + 2>/dev/null;",
             "cd", f"{STATE}/written", "2>/dev/null &&",
@@ -325,6 +336,11 @@ def _noted(path: str) -> str:
     return "" if path.startswith(_OUR_TREES) else STATE
 
 
+def _is_shared(path: str) -> bool:
+    """Whether others may have a file there, by its name."""
+    return "hubstead" not in path
+
+
 def _removed(path: str, have: PathState) -> Generator[StringCommand]:
     yield StringCommand("rm", "-rf", "--", QuoteString(path))
     # of what is below, too
@@ -387,8 +403,8 @@ def present(entries: Mapping[str, Entry]) -> Generator[StringCommand]:
 
     + entries: absolute path to entry, in the order in which they are made.
 
-    A file that was edited since it was written is kept below /var/lib/hubstead/edited, with the
-    date, its owner and its mode; that directory is root's alone.
+    A file that was edited since it was written, or was there before, is kept below
+    /var/lib/hubstead/edited, with the date, its owner and its mode; that directory is root's alone.
 
     Raises OperationValueError for a path that is not absolute, and where a directory stands in
     the way of a file.
@@ -404,10 +420,11 @@ def present(entries: Mapping[str, Entry]) -> Generator[StringCommand]:
         if there and state and (there.kind, there.sha256) == (state.kind, state.sha256):
             if _noted(path) and there.written != state.sha256:
                 right += [QuoteString(path), str(state.sha256)]
-        elif there and there.edited:
+        elif there and (there.edited or (there.foreign and _is_shared(path))):
+            what = "was edited since Hubstead wrote it" if there.edited else "was there before"
             logger.warning(
-                f"{host.name}: {path} was edited since Hubstead wrote it. A run makes it as the "
-                f"settings say, and keeps what it was in {STATE}/edited{path}.DATE"
+                f"{host.name}: {path} {what}. A run makes it as the settings say, and keeps what "
+                f"it was in {STATE}/edited{path}.DATE"
             )
             yield StringCommand("python3 -I -S -c", QuoteString(_KEEP), QuoteString(path), STATE)
         yield from _converge(path, want, there)

@@ -39,9 +39,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(lab, tmp_path_factory.mktemp("owner"), INVENTORY, NAME)
     service.sudo(_UMASK)
     service.sudo(f"ln -sf {ZONE} /etc/localtime; echo Europe/Zurich >/etc/timezone")
+    service.sudo(f"echo '# of before' >{EDITED}")
     first = service.run("deploys/base.py")
     assert first.status == 0, first.end
     assert "was edited" not in first.output
+    assert f"{EDITED} was there before. A run" in first.output
+    assert service.sudo(f"{_KEPT}; rm -r edited").endswith("600 root\n# of before\n")
     yield service
     down(lab, INVENTORY)
 
@@ -75,10 +78,10 @@ def test_what_the_owner_edited_is_kept(host: Service) -> None:
 
 def test_a_host_of_an_earlier_version_has_no_notes(host: Service) -> None:
     host.sudo("rm -r /var/lib/hubstead/*")
-    host.sudo(f"echo '# of an earlier version' >{EDITED}")
+    host.sudo(f"echo '# Written by Hubstead, an earlier one.' >{EDITED}")
     run = host.run("deploys/base.py")
     assert "base | Write the host's configuration" in run.changed, run.end
-    assert "was edited" not in run.output
+    assert "was edited" not in run.output and "was there before" not in run.output
     assert host.run("deploys/base.py").changed == []
     host.sudo(f"echo '# mine' >{EDITED}")
     assert "was edited" in host.run("deploys/base.py").output

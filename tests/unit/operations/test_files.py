@@ -339,10 +339,24 @@ def test_what_somebody_edited_is_kept_once(
     assert len(list(copy.parent.iterdir())) == 1 and not caplog.text
 
 
+@pytest.mark.parametrize("after", ["ours", None])
+def test_what_was_there_before_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, after: str | None
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("the owner's")
+    assert apply({str(path): mine(after) if after else None})
+    assert f"{path} was there before" in caplog.text
+    (copy,) = (Path(files.STATE) / f"edited{path}").parent.iterdir()
+    assert copy.read_text() == "the owner's"
+    assert apply({str(path): mine("another")})
+    assert len(list(copy.parent.iterdir())) == 1
+
+
 def test_what_we_wrote_ourselves_is_not_kept(tmp_path: Path) -> None:
     """Nor what an earlier version wrote, which made no notes: it makes up for them."""
     path = tmp_path / "key"
-    path.write_text("of an earlier version")
+    path.write_text("Written by Hubstead, an earlier one.")
     assert len(apply({str(path): mine("ours")})) == 1
     for note in Path(files.STATE, "written").iterdir():
         note.unlink()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pyinfra import logger
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from hubstead.operations import certificates, files, packages, units
-from hubstead.operations.login import Login
+from hubstead.operations.login import Login, PasswordLogins
 from hubstead.render import render
 from hubstead.settings.base import BaseSettings
 from hubstead.site import Site
@@ -22,6 +23,12 @@ def base(site: Site) -> None:
     login = host.get_fact(Login, _sudo=False)
     # whoever comes in by password today must still come in tomorrow
     ssh_passwords = settings.base_ssh_passwords or not login.has_keys
+    if login.over_ssh and not ssh_passwords and (names := host.get_fact(PasswordLogins)):
+        logger.warning(
+            f"{host.name}: sshd takes keys alone from this run on, and {', '.join(names)} came in "
+            "by a password so far, and has no keys. To leave that as it was: `base_ssh_passwords` "
+            "= True."
+        )
 
     if settings.base_apt_mirror:
         files.present(

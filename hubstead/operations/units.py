@@ -192,14 +192,41 @@ def stopped(unit: str) -> Generator[StringCommand]:
         yield StringCommand("systemctl", "reset-failed", QuoteString(unit), "2>/dev/null || true")
 
 
+class Rang(FactBase[bool]):
+    """Whether a unit that runs to an end failed the last time.
+
+    One that is at work now is waited for, `seconds` at most.
+    """
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def requires_command(self, unit: str, seconds: int) -> str:
+        return "systemctl"
+
+    def command(self, unit: str, seconds: int) -> StringCommand:
+        script = (
+            'for second in $(seq "$2"); do'
+            ' [ "$(systemctl show --value --property ActiveState "$1")" = activating ] || break;'
+            ' sleep 1; done; systemctl show --value --property ActiveState "$1"'
+        )
+        return StringCommand("sh -c", QuoteString(script), "sh", QuoteString(unit), str(seconds))
+
+    def process(self, output: list[str]) -> bool:
+        return output == ["failed"]
+
+
 @operation()
-def retried(unit: str) -> Generator[StringCommand]:
+def retried(unit: str, patience: int) -> Generator[StringCommand]:
     """Ensure that an alarm is about what is there now: where `unit` failed, it is started again.
 
     It may have looked while this run, or one that was cut, had stopped what it looks at. One that
     fails again is not an error of the run: it stays failed, and each run tries it again.
+
+    + patience: seconds for one that looks just now, and may have begun while something was stopped.
     """
-    if host.get_fact(Unit, unit, [], []).failed:
+    if host.get_fact(Rang, unit, patience if ctx_state.get().is_executing else 0):
         yield StringCommand("systemctl", "start", QuoteString(unit), "|| true")
 
 

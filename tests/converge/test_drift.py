@@ -119,6 +119,18 @@ def test_drift_is_mended(service: Service, drift: str) -> None:
     service.check_works()
 
 
+@pytest.mark.every
+def test_a_run_waits_for_an_alarm_that_may_ring(service: Service) -> None:
+    alarm = "hubstead-certificate-check"
+    service.sudo(
+        f"systemctl start --no-block {alarm}; until systemctl kill -s STOP {alarm}; do :; done;"
+        f" systemd-run -q --on-active=75 systemctl kill -s KILL {alarm}"
+    )
+    run = service.run()
+    assert (run.status, run.changed) == (0, ["expiry | Look again after an alarm"]), run.end
+    assert service.sudo(f"systemctl show -P Result {alarm}") == "success\n"
+
+
 def test_a_run_fails_where_nobody_gets_in_from_outside(service: Service) -> None:
     rule = "PREROUTING ! -i lo -p tcp --dport 443 -j DROP"
     service.sudo(f"iptables -t raw -A {rule}")

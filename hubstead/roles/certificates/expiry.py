@@ -19,6 +19,8 @@ SCRIPT = "/usr/local/lib/hubstead/certificate-check"
 ENDPOINTS = f"{INTERNAL}/endpoints"
 _UNIT = "hubstead-certificate-check"
 _SERVICE, _TIMER = (f"/etc/systemd/system/{_UNIT}.{suffix}" for suffix in ("service", "timer"))
+#: Seconds that a look may take: programs/certificate_check.py waits for 60 for who is just starting
+_PATIENCE = 90
 
 
 def endpoints(site: Site) -> list[str]:
@@ -46,4 +48,4 @@ def expiry(site: Site) -> None:
         },
     )
     units.running(name="Look for them every hour", unit=f"{_UNIT}.timer")
-    units.retried(name="Look again after an alarm", unit=f"{_UNIT}.service")
+    units.retried(name="Look again after an alarm", unit=f"{_UNIT}.service", patience=_PATIENCE)

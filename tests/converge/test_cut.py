@@ -6,7 +6,9 @@ On Debian 12, with its own Python, PostgreSQL and Docker, where a person works f
 from __future__ import annotations
 
 import json
+import os
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +24,10 @@ INVENTORY = PROJECT / "tests/inventories/cut.py"
 HOST = "cut.example.org"
 #: When runs are cut. Each goes on from where the last one was cut, so they reach all of it.
 MOMENTS = random.Random()
+#: Of the cuts at random: give it again to see the same ones
+SEED = int(os.environ.get("HUBSTEAD_SEED") or MOMENTS.randrange(2**32))
+#: 50 cuts, 5 to a host
+ROUNDS, CUTS = range(10), 5
 
 
 def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
@@ -43,17 +49,26 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def uncut(service: Service) -> dict[str, Any]:
-    """What deploys make of the host that nobody cuts."""
+def story(service: Service) -> dict[str, Any]:
+    """Two deploys to the host that nobody cuts: the seconds that each took, and the end state."""
 
     def deploy_twice() -> str:
-        first, second = service.run(), service.run()
+        began = time.monotonic()
+        first = service.run()
+        done = time.monotonic()
+        second = service.run()
+        seconds = done - began, time.monotonic() - done
         assert first.status == 0, first.end
         assert second.operations > 50
         assert (second.status, second.changed) == (0, []), second.end
-        return json.dumps(service.manifest())
+        return json.dumps({"seconds": seconds, "manifest": service.manifest()})
 
     return dict(json.loads(service.lab.reach(INVENTORY, "deployed twice", deploy_twice)))
+
+
+@pytest.fixture(scope="module")
+def uncut(story: dict[str, Any]) -> dict[str, Any]:
+    return dict(story["manifest"])
 
 
 def test_a_person_works_before_and_after_a_reboot(service: Service, uncut: dict[str, Any]) -> None:
@@ -104,3 +119,37 @@ def test_cut_changes_lose_nothing_of_a_person(service: Service) -> None:
     assert pyinfra(INVENTORY, "deploys/all.py", *change).changed == []
     assert lab.run(HOST, rows).stdout == before
     assert lab.run(HOST, f"sudo cat {files}/work.ipynb").stdout == "kept\n"
+
+
+@pytest.mark.every
+@pytest.mark.parametrize("number", ROUNDS)
+def test_cuts_at_random_end_in_the_state_of_an_uncut_deploy(
+    service: Service, story: dict[str, Any], number: int
+) -> None:
+    """Moments are drawn over the whole length of a deploy, and each run goes on from where the last
+    was cut: it lives as long as it needs to see what is done, and from one moment to the next. Half
+    of the cuts take the host's power as well; else what was at work on it goes on.
+    """
+    lab, (deploying, looking) = service.lab, story["seconds"]
+    drawn = random.Random(f"{SEED} {number}")
+    service.forget()
+    lab.reset(HOST)
+    last, cuts = 0.0, []
+    for moment in sorted(drawn.random() for _ in range(CUTS)):
+        seconds = looking * last + deploying * (moment - last)
+        power = drawn.random() < 0.5
+        was_cut = cut(
+            seconds,
+            INVENTORY,
+            power=(lambda: lab.cut(HOST, stay_down=True)) if power else bool,
+        )
+        cuts.append(
+            f"{moment:.3f}{' power' if power else ''}{'' if was_cut else ' (after its end)'}"
+        )
+        lab.start(HOST)
+        last = moment
+    print(f"HUBSTEAD_SEED={SEED}, host {number}: cut at {', '.join(cuts)} of {deploying:.0f} s")
+    finished = service.run()
+    assert finished.status == 0, finished.output
+    assert list(differences(story["manifest"], service.manifest())) == []
+    assert service.run().changed == []

@@ -60,8 +60,13 @@ def dry(inventory: str | Path, *arguments: str) -> Run:
     return finish([word for word in with_answer if word != "-y"])
 
 
-def cut(seconds: float, inventory: str | Path, *arguments: str) -> None:
-    """Start a deploy, and kill it after a while."""
+def cut(
+    seconds: float, inventory: str | Path, *arguments: str, power: Callable[[], object] = bool
+) -> bool:
+    """Start a deploy, and kill it after a while. Returns whether it was still at work.
+
+    + power: cuts the host's, just before.
+    """
     process = subprocess.Popen(
         command(inventory, "deploys/all.py", *arguments),
         cwd=PROJECT,
@@ -69,9 +74,14 @@ def cut(seconds: float, inventory: str | Path, *arguments: str) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        process.wait(timeout=seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        power()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
 
 
 def finish(command: list[str], env: dict[str, str] | None = None, tree: Path = PROJECT) -> Run:

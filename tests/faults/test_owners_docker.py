@@ -8,6 +8,7 @@ import pytest
 
 from lab import Lab
 from tests.kit.service import Service
+from tests.kit.shop import DOCKER, DOCKER_LOOK, DOCKER_SETTINGS
 from tests.kit.support import PROJECT, Run, down
 
 pytestmark = pytest.mark.slow
@@ -16,34 +17,6 @@ INVENTORY = PROJECT / "tests/inventories/owner.py"
 NAME = "own.example.org"
 DAEMON = "/etc/docker/daemon.json"
 
-_SHOP = r"""
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -q >/dev/null
-mkdir -m 750 /etc/docker
-cat >/etc/docker/daemon.json
-chmod 640 /etc/docker/daemon.json
-apt-get install -qy --no-install-recommends docker.io >/dev/null
-if apt-cache show docker-cli >/dev/null 2>&1; then apt-get install -qy docker-cli >/dev/null; fi
-tar -chf - -C / bin/sleep $(ldd /bin/sleep | grep -o '/[^ ]*') 2>/dev/null |
-    docker import - shop >/dev/null
-docker volume create goods >/dev/null
-echo tea >/srv/docker/volumes/goods/_data/goods
-docker run -d --name shop -v goods:/goods -p 8080:80 shop /bin/sleep 100000 >/dev/null
-"""
-_THEIRS = """{"data-root": "/srv/docker", "log-driver": "local",
- "default-address-pools": [{"base": "10.201.0.0/16", "size": 24}], "exec-opts": []}
-"""
-#: The containers and since when they run, the volumes, and their own settings
-_LOOK = r"""
-docker inspect --format '{{.Name}} {{.State.Status}} {{.State.StartedAt}} {{.State.Pid}}' shop
-docker volume ls --quiet
-cat $(docker volume inspect --format '{{.Mountpoint}}' goods)/goods
-docker info --format '{{.DockerRootDir}} {{.LoggingDriver}}'
-stat -c '%n %U %a' /etc/docker /etc/docker/daemon.json
-python3 -c 'import json
-print(sorted((key, str(value)) for key, value in json.load(open("/etc/docker/daemon.json")).items()
-             if key not in ("exec-opts", "live-restore")))'
-"""
 #: As earlier versions wrote it
 _FORMER = """{
   "exec-opts": ["native.cgroupdriver=systemd"],
@@ -70,8 +43,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def before(host: Service) -> str:
-    host.sudo(_SHOP, input=_THEIRS)
-    return host.sudo(_LOOK)
+    host.sudo(DOCKER, input=DOCKER_SETTINGS)
+    return host.sudo(DOCKER_LOOK)
 
 
 def deploy(host: Service) -> Run:
@@ -109,18 +82,18 @@ def test_a_key_that_stands_in_the_way_is_named(
     assert (refused.status, refused.changed) == (1, []), refused.end
     assert f"people's servers: {reason}" in refused.output
     assert host.sudo(f"cat {DAEMON}; cp -a /root/daemon.json {DAEMON}") == settings
-    assert host.sudo(_LOOK) == before
+    assert host.sudo(DOCKER_LOOK) == before
 
 
 def test_the_owners_containers_go_on(host: Service, before: str) -> None:
     for _ in range(2):
         run = deploy(host)
         assert run.status == 0, run.end
-        assert host.sudo(_LOOK) == before
+        assert host.sudo(DOCKER_LOOK) == before
     assert run.changed == []
     # from now on, containers outlive a restart of Docker, also without a restart policy
     host.sudo("systemctl restart docker")
-    assert host.sudo(_LOOK) == before
+    assert host.sudo(DOCKER_LOOK) == before
 
 
 def test_what_an_earlier_version_wrote_goes(host: Service, before: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from lab import Lab
 from tests.kit.service import Service
+from tests.kit.shop import POSTGRES_LOOK, postgres
 from tests.kit.support import PROJECT, Run, down
 
 pytestmark = pytest.mark.slow
@@ -16,47 +17,6 @@ pytestmark = pytest.mark.slow
 INVENTORY = PROJECT / "tests/inventories/owner.py"
 NAME = "own.example.org"
 
-_SHOP = r"""
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -q >/dev/null
-apt-get install -qy --no-install-recommends postgresql-{version} >/dev/null
-cd /etc/postgresql/{version}/main
-sed -i '1i # of the shop\nhost shop shop samenet scram-sha-256\nlocal shop all trust' pg_hba.conf
-cat >conf.d/shop.conf <<END
-listen_addresses = '*'
-max_connections = 37
-shared_buffers = 48MB
-log_statement = ddl
-END
-cat pg_hba.conf conf.d/shop.conf >/root/theirs
-systemctl restart postgresql@{version}-main
-cd /
-runuser -u postgres -- psql -q -v ON_ERROR_STOP=1 <<END
-CREATE ROLE shop LOGIN PASSWORD 'fine goods';
-CREATE DATABASE shop OWNER shop;
-\c shop
-CREATE TABLE goods AS SELECT 'tea' AS name;
-GRANT ALL ON goods TO shop;
-END
-systemd-run -q --collect --unit=customer --uid=nobody \
-    psql -d shop -U shop -c "SELECT pg_sleep(100000)"
-"""
-#: As a client on the network, and one on the host, see it; the settings; since when it runs
-_LOOK = r"""
-export PGPASSWORD='fine goods'
-client='runuser -u nobody -- psql -AtXq -U shop -d shop'
-$client -h $(hostname -I | cut -d' ' -f1) -c 'SELECT name FROM goods'
-$client -c 'SELECT name FROM goods'
-for each in listen_addresses max_connections shared_buffers log_statement ssl_cert_file; do
-    $client -c "SHOW $each"
-done
-$client -c "SELECT pg_postmaster_start_time(), backend_start FROM pg_stat_activity
-            WHERE query LIKE 'SELECT pg_sleep%'"
-cd /etc/postgresql/*/main
-sed '/^# BEGIN Hubstead/,/^# END Hubstead/d' pg_hba.conf | cat - conf.d/shop.conf |
-    diff - /root/theirs
-stat -c '%U %G %a' pg_hba.conf
-"""
 #: Who comes where: our role and theirs, each with its password, in our database and in theirs
 _WHO = r"""
 cd /
@@ -104,9 +64,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def before(host: Service) -> str:
     """What the shop and its customer saw before anything of ours came."""
-    version = {"bookworm": 15, "trixie": 17}[host.lab.host(NAME).os]
-    host.sudo(_SHOP.replace("{version}", str(version)))
-    return host.sudo(_LOOK)
+    host.sudo(postgres(host.lab.host(NAME).os))
+    return host.sudo(POSTGRES_LOOK)
 
 
 def test_roles_of_the_owners_are_not_taken(host: Service, before: str) -> None:
@@ -115,7 +74,7 @@ def test_roles_of_the_owners_are_not_taken(host: Service, before: str) -> None:
     refused = deploy(host)
     assert (refused.status, refused.changed) == (1, []), refused.end
     assert "it has a role jupyterhub already" in refused.output
-    assert host.sudo(_LOOK) == before
+    assert host.sudo(POSTGRES_LOOK) == before
     assert "Hubstead" not in host.sudo("cat /etc/postgresql/*/main/pg_hba.conf")
     host.sudo(sql.format("DROP"))
 
@@ -123,10 +82,10 @@ def test_roles_of_the_owners_are_not_taken(host: Service, before: str) -> None:
 def test_the_owners_application_goes_on(host: Service, before: str) -> None:
     first = deploy(host)
     assert first.status == 0, first.end
-    assert host.sudo(_LOOK) == before
+    assert host.sudo(POSTGRES_LOOK) == before
     second = deploy(host)
     assert (second.status, second.changed) == (0, []), second.end
-    assert host.sudo(_LOOK) == before
+    assert host.sudo(POSTGRES_LOOK) == before
     # which has the statements that make roles, as the shop's settings want it
     log = host.sudo("cat /var/log/postgresql/*.log")
     assert "CREATE ROLE shop" in log and "SCRAM-SHA-256" not in log

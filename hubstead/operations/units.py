@@ -144,11 +144,14 @@ def running(
     inputs: Sequence[str] = (),
     reload_inputs: Sequence[str] = (),
     children: str | None = None,
+    packaged: bool = False,
 ) -> Generator[StringCommand]:
     """Ensure that `unit` is enabled and active, with its current inputs.
 
     + inputs: files, links or directories; one newer than the unit's main process restarts it. The
-      unit's own file and drop-ins below /etc/systemd/system always count.
+      unit's own file and drop-ins below /etc/systemd/system count as well.
+    + packaged: it is a package's unit, which may serve the owner as well: what is below
+      /etc/systemd/system is his, and no reason to restart it.
     + reload_inputs: as `inputs`, for what the unit reads again on a reload; one of them must exist
       once the operations before this one are done.
     + children: what the unit's main process has as children, where a restart would cost people
@@ -156,7 +159,7 @@ def running(
 
     Rule: systemctl(1), `show`, `--timestamp=`; org.freedesktop.systemd1(5), ExecMainStartTimestamp.
     """
-    own = [f"/etc/systemd/system/{unit}", f"/etc/systemd/system/{unit}.d"]
+    own = [] if packaged else [f"/etc/systemd/system/{unit}", f"/etc/systemd/system/{unit}.d"]
     state = host.get_fact(Unit, unit, [*own, *inputs], list(reload_inputs))
     if state.stale or not state.loaded:
         yield StringCommand("systemctl", "daemon-reload")

@@ -233,6 +233,7 @@ def postgres(site: Site) -> None:
     units.running(
         name="Run PostgreSQL",
         unit=server.unit,
+        packaged=True,
         inputs=[tuning],
         reload_inputs=[f"{server.configuration}/pg_hba.conf"],
     )

@@ -92,6 +92,7 @@ def apache(site: Site) -> None:
     units.running(
         name="Run Apache",
         unit=server.unit,
+        packaged=True,
         # a reload does not change the size of the scoreboard (mpm_common, ServerLimit)
         inputs=[f"{available}/{WORKERS}"],
         reload_inputs=inputs,

@@ -102,7 +102,7 @@ def nginx(site: Site) -> None:
     inputs.append(f"{server.directory}/sites-enabled")
     if settings.edge_site:
         inputs.append(f"{certificates.public_directory(site)}/current")
-    units.running(name="Run Nginx", unit=server.unit, reload_inputs=inputs)
+    units.running(name="Run Nginx", unit=server.unit, reload_inputs=inputs, packaged=True)
 
 
 @deploy("nginx")

@@ -197,6 +197,7 @@ def _site(site: Site) -> None:
     units.running(
         name="Run Nginx",
         unit=server.unit,
+        packaged=True,
         reload_inputs=[
             shared,
             ours,

@@ -97,5 +97,8 @@ def base(site: Site) -> None:
             },
         )
         units.running(
-            name="Run sshd with them", unit=site.distribution.ssh_unit, reload_inputs=[sshd]
+            name="Run sshd with them",
+            unit=site.distribution.ssh_unit,
+            reload_inputs=[sshd],
+            packaged=True,
         )

@@ -191,7 +191,7 @@ def install(site: Site) -> None:
     _refuse_others_docker(site)
     docker_daemon.merged(name="Write the engine's settings")
     packages.installed(name="Install Docker", packages=site.distribution.docker.packages)
-    units.running(name="Run Docker", unit=site.distribution.docker.unit)
+    units.running(name="Run Docker", unit=site.distribution.docker.unit, packaged=True)
     docker_daemon.settled(name="Let its settings count", unit=site.distribution.docker.unit)
     docker.network(
         name="Create the users' network",

@@ -260,7 +260,14 @@ def _playing(tier: Tier, members: dict[Host, Member], default: Member | None = N
 
 def _fit_machine(host: Host, first_deploy: int) -> MachineState:
     """The host as it is; `first_deploy` is what that needs of its disk, in MiB."""
-    state: MachineState = host.get_fact(Machine)
+    try:
+        state: MachineState = host.get_fact(Machine)
+    except EOFError as error:
+        # pyinfra asks for it where sudo does
+        raise PyinfraError(
+            f"{host.name}: sudo asks for a password, and there is no terminal to type it at; no "
+            "host was touched. Run at a terminal, or see docs/own.md, A password for sudo."
+        ) from error
     system = f"{host.name} is {state.os} {state.version} on {state.architecture}"
     if (state.os, state.version) not in DISTRIBUTIONS:
         raise PyinfraError(

@@ -10,6 +10,7 @@ internet is the front.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Literal, TypeVar, cast
@@ -37,6 +38,8 @@ ARCHITECTURES = {"x86_64", "aarch64"}
 #: MiB free on the root file system that a first deploy needs, with the users' image (3.4 GiB,
 #: measured) and without, and that any run needs
 HUB_DISK, HOST_DISK, LEAST_DISK = 4000, 1000, 200
+#: Seconds by which a host's clock may differ from that of this machine
+CLOCKS = 300
 
 Tier = Literal["db", "hub", "edge"]
 T = TypeVar("T", bound=Settings)
@@ -260,6 +263,7 @@ def _playing(tier: Tier, members: dict[Host, Member], default: Member | None = N
 
 def _fit_machine(host: Host, first_deploy: int) -> MachineState:
     """The host as it is; `first_deploy` is what that needs of its disk, in MiB."""
+    asked = time.time()
     try:
         state: MachineState = host.get_fact(Machine)
     except EOFError as error:
@@ -285,6 +289,18 @@ def _fit_machine(host: Host, first_deploy: int) -> MachineState:
             f"{host.name} was booted without systemd, and Hubstead's services are systemd's. "
             "Install systemd-sysv and boot the host again, or take one that is no container."
         )
+    if state.read_only:
+        raise PyinfraError(
+            f"{host.name}: a run writes to {', '.join(state.read_only)}, mounted read-only; no "
+            "host was touched. `mount -o remount,rw` may do, once `dmesg` tells of no failing disk."
+        )
+    if ahead := clock_ahead(state.clock, asked, time.time()):
+        raise PyinfraError(
+            f"{host.name}: its clock is {abs(ahead) / 60:.0f} minutes "
+            f"{'ahead of' if ahead > 0 else 'behind'} that of this machine; no host was touched. "
+            "Certificates, packages and logins count by it. Set the wrong one of the two: "
+            "`timedatectl` says there and here whether it is kept right."
+        )
     needed = first_deploy if state.bare else LEAST_DISK
     if state.free_disk < needed:
         raise PyinfraError(
@@ -292,6 +308,16 @@ def _fit_machine(host: Host, first_deploy: int) -> MachineState:
             f"{needed}. Make room, then run again."
         )
     return state
+
+
+def clock_ahead(clock: float | None, asked: float, answered: float) -> float:
+    """Seconds by which a host's clock is ahead of this machine's, 0 where that makes no difference.
+
+    + clock: what it said between the moments `asked` and `answered`, in seconds since the epoch.
+    """
+    if clock is None or asked - CLOCKS <= clock <= answered + CLOCKS:
+        return 0
+    return clock - (answered if clock > answered else asked)
 
 
 def networks(site: Site, of: Member) -> list[Network]:

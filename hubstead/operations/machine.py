@@ -26,7 +26,8 @@ class MachineState:
     those ports where somebody does so on another address than those of loopback.
 
     `bare`: nothing of Hubstead was ever put here. `roles` are those that a switch may make
-    needless, as `hubstead.notes.claim` notes them down.
+    needless, as `hubstead.notes.claim` notes them down. `clock` are seconds since the epoch.
+    `read_only` are directories that a run writes to and where nobody can.
     """
 
     os: str
@@ -42,10 +43,12 @@ class MachineState:
     roles: tuple[str, ...] = ()
     root: bool = True
     outward: frozenset[int] = frozenset()
+    clock: float | None = None
+    read_only: tuple[str, ...] = ()
 
 
 _SCRIPT = """
-import json, os, platform, re, shutil
+import json, os, platform, re, shutil, time
 release = dict(line.rstrip().split("=", 1) for line in open("/etc/os-release") if "=" in line)
 owners, listeners, outward = {}, {}, set()
 roles = "/var/lib/hubstead/roles"
@@ -86,6 +89,9 @@ print(json.dumps({
     "outward": sorted(outward),
     "init": cgroup(1),
     "root": os.geteuid() == 0,
+    "clock": time.time(),
+    "read_only": [path for path in ("/etc", "/opt", "/usr/local", "/var", "/var/lib")
+                  if os.path.isdir(path) and os.statvfs(path).f_flag & os.ST_RDONLY],
     "roles": sorted(os.listdir(roles)) if os.path.isdir(roles) else []}))
 """
 
@@ -116,7 +122,10 @@ def parse_machine(text: str) -> MachineState:
     }
     roles = tuple(document.pop("roles", ()))
     outward = frozenset(document.pop("outward", ()))
-    return MachineState(listeners=listeners, roles=roles, outward=outward, **document)
+    read_only = tuple(document.pop("read_only", ()))
+    return MachineState(
+        listeners=listeners, roles=roles, outward=outward, read_only=read_only, **document
+    )
 
 
 class Machine(FactBase[MachineState]):

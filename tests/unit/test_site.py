@@ -9,7 +9,7 @@ import pytest
 from pyinfra.context import ctx_host, ctx_inventory
 
 from hubstead.settings.edge import EdgeSettings
-from hubstead.site import Member, TopologyError, here
+from hubstead.site import Member, TopologyError, clock_ahead, here
 from tests.kit.sites import HUB, site, sites
 from tests.unit.plans import Plan
 
@@ -72,3 +72,11 @@ def test_a_service_has_one_hub(plan: Plan, groups: dict[str, list[str]]) -> None
     tiers = groups or {"db": [f"@fake/{DB}"]}
     with pytest.raises(TopologyError, match="exactly one host in the group `hub`"):
         plan("base", **tiers)
+
+
+@pytest.mark.parametrize(
+    ("clock", "ahead"),
+    [(None, 0), (1000, 0), (1030, 0), (1329, 0), (701, 0), (1331, 301), (699, -301), (4630, 3600)],
+)
+def test_clocks_differ_by_more_than_what_a_question_takes(clock: float | None, ahead: int) -> None:
+    assert clock_ahead(clock, asked=1000, answered=1030) == ahead

@@ -47,6 +47,21 @@ def refuse_taken_ports(site: Site, role: str) -> None:
             )
 
 
+def refuse_another(site: Site, role: str, unit: str, *configuration: str) -> None:
+    """Raises PyinfraError where another program of a role's name is on the host, running or not.
+
+    + unit, configuration: what the role would put in the place of the other's.
+    """
+    # an owner may have edited what is ours
+    if role in site.machine.roles:
+        return
+    for path in host.get_fact(units.Others, unit, list(configuration)):
+        raise PyinfraError(
+            f"{host.name}: {path} is not Hubstead's, and a run would put its own {unit} in the "
+            "place of that one; no host was touched. Move that away, or take another host."
+        )
+
+
 def _gives_way(site: Site, unit: str, role: str, port: int) -> bool:
     if unit == PAGES_UNIT:
         return role == "pages"

@@ -233,6 +233,34 @@ def retried(unit: str, patience: int) -> Generator[StringCommand]:
         yield StringCommand("systemctl", "start", QuoteString(unit), "|| true")
 
 
+# a unit's file may be a package's, below /usr/lib
+_OTHERS = """
+unit=$1
+shift
+for file in "$(systemctl show --value --property FragmentPath "$unit")" "$@"; do
+    [ ! -f "$file" ] || grep -qF 'Written by Hubstead' "$file" || echo "$file"
+done
+"""
+
+
+class Others(FactBase[list[str]]):
+    """Which of a unit's file and some other files are there, and not written by Hubstead."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def requires_command(self, unit: str, paths: list[str]) -> str:
+        return "systemctl"
+
+    def command(self, unit: str, paths: list[str]) -> StringCommand:
+        quoted = [QuoteString(path) for path in paths]
+        return StringCommand("sh -c", QuoteString(_OTHERS), "sh", QuoteString(unit), *quoted)
+
+    def process(self, output: list[str]) -> list[str]:
+        return list(output)
+
+
 class DropIns(FactBase[list[str]]):
     """The drop-ins that systemd read for a unit."""
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from pyinfra import logger
 from pyinfra.api.deploy import deploy
+from pyinfra.context import host
 
 from hubstead import database, hub, parts, people, secrets, wheels
 from hubstead.notes import claim
-from hubstead.operations import accounts, files, hub_database, units
-from hubstead.ports import hold_ports, refuse_taken_ports
+from hubstead.operations import accounts, files, hub_database, hub_settings, units
+from hubstead.ports import hold_ports, refuse_another, refuse_taken_ports
 from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.releases import release
@@ -92,6 +93,14 @@ def _apart(site: Site) -> hub.Configuration:
 
 
 def _warn(site: Site) -> None:
+    url = site.url + site[HubSettings].hub_base_url
+    former = host.get_fact(hub_settings.PublicUrl, SETTINGS)
+    if former not in (None, url):
+        logger.warning(
+            f"{site.here.name}: the Hub there is at {former} by now, and a run makes that {url}. A "
+            "host has one Hub: where it is another inventory's, its people's accounts, files and "
+            "notebooks would go on under yours."
+        )
     if site[ApartSettings].hub_people_trust_each_other:
         logger.warning(
             f"{site.here.name}: `hub_people_trust_each_other`: the Hub and all servers are at one "
@@ -127,11 +136,12 @@ def _culler(site: Site) -> hub.Configuration:
 @deploy("jupyterhub")
 def jupyterhub(site: Site) -> None:
     settings = site[HubSettings]
-    refuse_taken_ports(site, "jupyterhub")
     configuration, unit = (
         "/etc/jupyterhub/jupyterhub_config.py",
         "/etc/systemd/system/jupyterhub.service",
     )
+    refuse_another(site, "jupyterhub", "jupyterhub.service", configuration)
+    refuse_taken_ports(site, "jupyterhub")
     chosen = parts.chosen(site)
     needs = [unit for part in chosen for unit in part.units(site)]
     if not site.db_apart:

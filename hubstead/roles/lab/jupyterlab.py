@@ -14,7 +14,7 @@ from hubstead import certificates, database, secrets, wheels
 from hubstead.listeners import LOOPBACK
 from hubstead.notes import claim
 from hubstead.operations import accounts, files, packages, sites, units
-from hubstead.ports import refuse_taken_ports
+from hubstead.ports import refuse_another, refuse_taken_ports
 from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.releases import release
@@ -72,6 +72,7 @@ class JupyterLabSettings(Settings):
 @deploy("jupyterlab")
 def jupyterlab(site: Site) -> None:
     settings, server = site[JupyterLabSettings], site.distribution.nginx
+    refuse_another(site, "jupyterlab", "jupyterlab.service")
     refuse_taken_ports(site, "jupyterlab")
     credentials = {
         "users": database.conninfo(site, "userdb_login"),

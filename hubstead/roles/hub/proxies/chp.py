@@ -15,7 +15,7 @@ from hubstead.listeners import LOOPBACK
 from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, checks, files, releases, units
 from hubstead.parts import Proxy
-from hubstead.ports import held, hold_ports, refuse_taken_ports, release_ports
+from hubstead.ports import held, hold_ports, refuse_another, refuse_taken_ports, release_ports
 from hubstead.programs import program
 from hubstead.releases import build_env
 from hubstead.render import render
@@ -67,6 +67,7 @@ def _configuration(site: Site) -> hub.Configuration:
 
 @deploy("chp")
 def chp(site: Site) -> None:
+    refuse_another(site, "chp", "configurable-http-proxy.service")
     for role in ("chp", "pages"):
         refuse_taken_ports(site, role)
     settings, is_front = site[EdgeSettings], not site.has_edge

@@ -16,7 +16,7 @@ from hubstead.listeners import LOOPBACK
 from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, checks, files, units
 from hubstead.parts import Proxy
-from hubstead.ports import held, hold_ports, refuse_taken_ports, release_ports
+from hubstead.ports import held, hold_ports, refuse_another, refuse_taken_ports, release_ports
 from hubstead.releases import release
 from hubstead.render import render
 from hubstead.settings.edge import EdgeSettings
@@ -75,13 +75,14 @@ def _api_user(site: Site) -> str:
 
 @deploy("traefik")
 def traefik(site: Site) -> None:
-    for role in ("traefik", "pages"):
-        refuse_taken_ports(site, role)
     static, certificate, api = (
         "/etc/traefik/traefik.toml",
         f"{DYNAMIC}/tls.toml",
         f"{DYNAMIC}/api.toml",
     )
+    refuse_another(site, "traefik", "traefik.service", static)
+    for role in ("traefik", "pages"):
+        refuse_taken_ports(site, role)
     directory = certificates.INTERNAL if site.has_edge else certificates.public_directory(site)
 
     claim(site, "traefik")

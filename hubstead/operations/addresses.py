@@ -39,6 +39,16 @@ def _address(text: str) -> Address:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+class AnswerForNobody(FactBase[str | None]):
+    """The address that DNS has for a name that does not exist (RFC 6761, 6.4); None for none."""
+
+    def command(self) -> str:
+        return "timeout 5 getent ahosts nobody.invalid | head -n 1 | cut -d' ' -f1; true"
+
+    def process(self, output: list[str]) -> str | None:
+        return output[0] if output else None
+
+
 class SshConnection(FactBase[Connection | None]):
     """The connection that the run uses, None where it is no SSH; read it with `_sudo=False`."""
 

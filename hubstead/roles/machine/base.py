@@ -7,6 +7,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from hubstead.operations import certificates, files, packages, units
+from hubstead.operations.addresses import AnswerForNobody
 from hubstead.operations.login import Login, PasswordLogins
 from hubstead.render import render
 from hubstead.settings.base import BaseSettings
@@ -21,6 +22,12 @@ def _root_login(user: str) -> str:
 def base(site: Site) -> None:
     settings = site[BaseSettings]
     login = host.get_fact(Login, _sudo=False)
+    if site.machine.bare and (answer := host.get_fact(AnswerForNobody)):
+        logger.warning(
+            f"{host.name}: the DNS there has the address {answer} for a name that does not exist. "
+            "A mistyped name leads there, too; where packages cannot be fetched, look at "
+            "/etc/resolv.conf first."
+        )
     # whoever comes in by password today must still come in tomorrow
     ssh_passwords = settings.base_ssh_passwords or not login.has_keys
     if login.over_ssh and not ssh_passwords and (names := host.get_fact(PasswordLogins)):

@@ -1,10 +1,12 @@
 """Releases: one directory a component, built beside the current one from a hash-pinned lock.
 
-    /opt/hubstead/COMPONENT/releases/HASH     a virtualenv, or node_modules; `.complete` comes last
+    /opt/hubstead/COMPONENT/releases/NAME     a virtualenv, or node_modules; `.complete` comes last
     /opt/hubstead/COMPONENT/current           link to the release in use
 
-HASH is over all that goes into the release, so the same inputs are never built twice, and a build
-that was cut (no `.complete`) is built again from nothing, or removed when its inputs are history.
+NAME is a hash over all that goes into the release, so the same inputs are never built twice, and a
+build that was cut (no `.complete`) is built again from nothing, or removed when its inputs are
+history. A virtualenv's has its interpreter's version too: a distribution's next release brings
+another under the same path, which sees nothing of what was installed for the former.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyinfra.api import FactBase, FactProcessError, QuoteString, StringCommand, operation
@@ -50,39 +52,65 @@ class Wheel:
 
 @dataclass(frozen=True)
 class ReleaseState:
-    """The complete releases, oldest first; the one in use; what cut builds and removals left."""
+    """The complete releases, oldest first; the one in use; what cut builds and removals left.
+
+    `python` is the version of the interpreter asked about, `pythons` those of the virtualenvs.
+    """
 
     complete: tuple[str, ...] = ()
     current: str | None = None
     incomplete: tuple[str, ...] = ()
+    python: str = ""
+    pythons: dict[str, str] = field(default_factory=dict)
+
+    def virtualenv(self, digest: str) -> str:
+        """The name of the virtualenv of these inputs.
+
+        In earlier versions it was the digest alone: such a one stays in use while it works.
+        """
+        if self.pythons.get(digest) == self.python:
+            return digest
+        return f"{digest}-python{self.python}"
 
 
 def parse_releases(lines: Iterable[str]) -> ReleaseState:
     """The state from the lines that the command of `Releases` prints."""
     directories, times, current = set(), {}, None
+    python, pythons = "", {}
     for line in lines:
         tag, _, value = line.partition(" ")
         if tag == "current":
             current = value.rsplit("/", 1)[-1]
         elif tag == "release":
             directories.add(value)
+        elif tag == "python":
+            python = value
+        elif tag == "virtualenv":
+            *_, name, _, version = value.split("/")
+            pythons[name] = version.removeprefix("python")
         elif tag == "complete":
             time, path = value.split(" ", 1)
             times[path.split("/")[-2]] = float(time)
     complete = tuple(sorted(times, key=times.__getitem__))
-    return ReleaseState(complete, current, tuple(sorted(directories - set(complete))))
+    incomplete = tuple(sorted(directories - set(complete)))
+    return ReleaseState(complete, current, incomplete, python, pythons)
 
 
 class Releases(FactBase[ReleaseState]):
-    """The releases of a component."""
+    """The releases of a component, and the version of the interpreter that they are built on."""
 
     @staticmethod
     def default() -> ReleaseState:
         return ReleaseState()
 
-    def command(self, component: str) -> StringCommand:
+    def command(self, component: str, python: str = "") -> StringCommand:
         root = f"{ROOT}/{component}"
+        version = r"sed -n 's/^Python \([0-9]*\.[0-9]*\).*/python \1/p'"
+        asked = (QuoteString(python), "--version 2>/dev/null |", version, ";") if python else ()
         return StringCommand(
+            *asked,
+            f"find {root}/releases -mindepth 3 -maxdepth 3 -path '*/lib/python3.*'"
+            " -printf 'virtualenv %p\\n' 2>/dev/null;",
             f"find {root}/current -maxdepth 0 -printf 'current %l\\n' 2>/dev/null;",
             f"find {root}/releases -mindepth 1 -maxdepth 1 -type d"
             " -printf 'release %f\\n' 2>/dev/null;",
@@ -97,10 +125,10 @@ class Releases(FactBase[ReleaseState]):
             raise FactProcessError(f"unreadable list of releases: {error}") from error
 
 
-def release_name(lock_text: str, python: str, wheels: Sequence[Wheel]) -> str:
-    """The name of the release that these inputs make."""
-    digest = hashlib.sha256("\0".join([lock_text, python, *(w.identity for w in wheels)]).encode())
-    return digest.hexdigest()[:12]
+def digest(lock_text: str, python: str, wheels: Sequence[Wheel]) -> str:
+    """What tells the release that these inputs make from all others."""
+    inputs = "\0".join([lock_text, python, *(wheel.identity for wheel in wheels)])
+    return hashlib.sha256(inputs.encode()).hexdigest()[:12]
 
 
 # flock: a build that an earlier, killed run left behind may still be going on
@@ -162,9 +190,9 @@ def current(
     + env: environment of the build: package index, certificates.
     """
     root = f"{ROOT}/{component}"
-    name = release_name(lock_text, python, wheels)
+    state = host.get_fact(Releases, component, python)
+    name = state.virtualenv(digest(lock_text, python, wheels))
     release = f"{root}/releases/{name}"
-    state = host.get_fact(Releases, component)
     environment = {
         "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1", "UV_HTTP_RETRIES": "6",
         **(env or {}),
@@ -217,9 +245,9 @@ def bootstrap(python: str, env: dict[str, str], keep: int = 3) -> Generator[Stri
     """As `current`, for the component `uv`: pip builds this one."""
     root = f"{ROOT}/uv"
     text = lock("uv")
-    name = release_name(text, python, ())
+    state = host.get_fact(Releases, "uv", python)
+    name = state.virtualenv(digest(text, python, ()))
     release = f"{root}/releases/{name}"
-    state = host.get_fact(Releases, "uv")
     if name not in state.complete:
         yield StringCommand(
             "sh", "-c", QuoteString(_BOOTSTRAP), "sh", root, release, QuoteString(python),
@@ -254,7 +282,7 @@ def npm(component: str, env: dict[str, str], keep: int = 3) -> Generator[StringC
     """
     root = f"{ROOT}/{component}"
     manifest, text = npm_lock(component)
-    name = release_name(manifest + text, "npm", ())
+    name = digest(manifest + text, "npm", ())
     release = f"{root}/releases/{name}"
     state = host.get_fact(Releases, component)
     if name not in state.complete:

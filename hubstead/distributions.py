@@ -34,12 +34,14 @@ class Docker(Service):
 class Postgres(Service):
     """The server: `unit` is that of its cluster, `starter` the one to start behind.
 
-    `configuration` is the directory of postgresql.conf, with a conf.d.
+    `configuration` is the directory of postgresql.conf, with a conf.d. `former` are those of
+    the distribution's former releases: a host that was upgraded has their clusters.
     """
 
     user: str
     starter: str
     version: int
+    former: tuple[Postgres, ...] = ()
 
     @property
     def cluster(self) -> str:
@@ -134,9 +136,24 @@ DEBIAN_NGINX = WebServer(
 )
 
 
+def _debian_postgres(version: int, *former: Postgres) -> Postgres:
+    return Postgres(
+        packages=(f"postgresql-{version}",),
+        unit=f"postgresql@{version}-main.service",
+        user="postgres",
+        starter="postgresql.service",
+        version=version,
+        former=former,
+    )
+
+
+POSTGRES_15 = _debian_postgres(15)
+POSTGRES_17 = _debian_postgres(17, POSTGRES_15)
+
+
 def _debian(
     codename: str,
-    postgres: int,
+    postgres: Postgres,
     docker_packages: tuple[str, ...],
     spares_removable: bool,
     nginx_http2: bool,
@@ -160,13 +177,7 @@ def _debian(
             spares_removable=spares_removable,
         ),
         base_image=f"debian:{codename}-slim",
-        postgres=Postgres(
-            packages=(f"postgresql-{postgres}",),
-            unit=f"postgresql@{postgres}-main.service",
-            user="postgres",
-            starter="postgresql.service",
-            version=postgres,
-        ),
+        postgres=postgres,
         nginx=DEBIAN_NGINX,
         nginx_http2=nginx_http2,
         apache=DEBIAN_APACHE,
@@ -178,11 +189,11 @@ def _debian(
 #: By ID and VERSION_ID of os-release(5)
 DISTRIBUTIONS = {
     ("debian", "12"): _debian(
-        "bookworm", 15, ("docker.io",), spares_removable=False, nginx_http2=False
+        "bookworm", POSTGRES_15, ("docker.io",), spares_removable=False, nginx_http2=False
     ),
     ("debian", "13"): _debian(
         "trixie",
-        17,
+        POSTGRES_17,
         ("docker.io", "docker-cli", "docker-buildx"),
         spares_removable=True,
         nginx_http2=True,

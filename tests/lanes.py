@@ -50,6 +50,7 @@ GROUPS = (
     ("converge/test_shared_three.py",),
     ("converge/test_lab.py",),
     ("converge/test_packages.py",),
+    ("faults/test_debian_upgrade.py",),
 )  # fmt: skip
 #: pytest's own: no test was selected
 NOTHING = 5

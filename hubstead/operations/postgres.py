@@ -164,12 +164,20 @@ command -v pg_createcluster >/dev/null || exit 0
 [ ! -f "$conf/postgresql.conf" ] || [ ! -d "$conf/conf.d" ] || exit 0
 """
 
-# What PostgreSQL makes for itself has numbers below 16384 (FirstNormalObjectId): a cluster with
-# others holds somebody's data.
-_MAKE_ANEW = r"""
-if find "$data/base" -printf '%f\n' 2>/dev/null |
-    awk -F'[._]' '$1 ~ /^[0-9]+$/ && $1 >= 16384 { found = 1 } END { exit !found }' ||
-    [ -n "$(ls "$data/pg_tblspc" 2>/dev/null)" ]
+#: Whether the directory of a cluster's data has somebody's. What PostgreSQL makes for itself has
+#: numbers below 16384 (FirstNormalObjectId)
+HOLDS = r"""
+holds() {
+    find "$1/base" -printf '%f\n' 2>/dev/null |
+        awk -F'[._]' '$1 ~ /^[0-9]+$/ && $1 >= 16384 { found = 1 } END { exit !found }' ||
+        [ -n "$(ls "$1/pg_tblspc" 2>/dev/null)" ]
+}
+"""
+
+_MAKE_ANEW = (
+    HOLDS
+    + r"""
+if holds "$data"
 then
     echo "$conf has no postgresql.conf, or no conf.d, but $data holds databases: put it back" >&2
     exit 1
@@ -178,6 +186,7 @@ rm -rf "$conf" "$data"
 if [ -r /etc/default/locale ]; then . /etc/default/locale; export LANG; fi
 pg_createcluster -u postgres "$1" main
 """
+)
 
 
 class CutShort(FactBase[bool]):

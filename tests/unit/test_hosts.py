@@ -229,3 +229,52 @@ def test_a_docker_of_the_owners_that_will_not_do_is_refused(
     with pytest.raises(PyinfraError, match=re.escape(reason)) as refused:
         plan("docker", responses=responses)
     assert "No host was touched" in str(refused.value)
+
+
+FORMER = "former 15 5432 online\nsize 40\nfree 900"
+UPGRADE = {"postgres_upgrade": True}
+
+
+@pytest.mark.parametrize(
+    ("outdated", "data", "reason"),
+    [
+        (FORMER, {}, "Run again with `--data postgres_upgrade=true`"),
+        (FORMER.replace("online", "down"), UPGRADE, "It is down: start it"),
+        (f"{FORMER}\nfilled", UPGRADE, "17/main holds databases or roles already"),
+        (FORMER.replace("900", "300"), UPGRADE, "take 336 MiB, and 300 MiB are free"),
+    ],
+)
+def test_a_cluster_of_the_former_debian_is_upgraded_on_request(
+    plan: Plan, outdated: str, data: dict[str, Any], reason: str
+) -> None:
+    responses = {"du -sm": outdated, "pg_lsclusters": "there\ncluster 15/main 5432 online\nours"}
+    with pytest.raises(PyinfraError, match=re.escape(reason)) as refused:
+        plan("postgres", data=data, responses=responses)
+    assert "no host was touched" in str(refused.value)
+    assert "before Hubstead" not in str(refused.value)
+
+
+def test_an_owner_is_told_that_all_of_his_moves_too(plan: Plan) -> None:
+    responses = {"du -sm": FORMER, "pg_lsclusters": "there\ncluster 15/main 5432 online\nanswers"}
+    with pytest.raises(PyinfraError, match="before Hubstead: all databases in it move"):
+        plan("postgres", responses=responses)
+
+
+@pytest.mark.parametrize(
+    ("outdated", "data", "upgrades"),
+    [
+        (FORMER, UPGRADE, True),
+        # what was begun is finished, whoever asks
+        ("begun\nformer 15 5433 down\nsize 40\nfree 9\nfilled", {}, True),
+        ("former 15 5433 down\nsize 40\nfree 9\nfilled", {}, False),
+        ("filled", {}, False),
+    ],
+)
+def test_a_cluster_is_upgraded_once(
+    plan: Plan, outdated: str, data: dict[str, Any], upgrades: bool
+) -> None:
+    found = "there\nours\ncluster 15/main 5432 online"
+    responses = {"du -sm": outdated, "pg_lsclusters": found}
+    run = plan("postgres", data=data, responses=responses)
+    run.execute()
+    assert any("pg_upgradecluster" in text for text in run.sent.inputs) == upgrades

@@ -17,8 +17,9 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from hubstead import certificates, database, notes
+from hubstead.distributions import Postgres
 from hubstead.listeners import DATABASE_PORT
-from hubstead.operations import accounts, files, packages, units
+from hubstead.operations import accounts, files, packages, postgres_upgrade, units
 from hubstead.operations import postgres as cluster
 from hubstead.render import render
 from hubstead.settings.model import Settings
@@ -30,6 +31,10 @@ HOOK = f"{certificates.INTERNAL}/hooks/postgresql"
 SNAKEOIL = "/etc/ssl/certs/ssl-cert-snakeoil.pem"
 #: Noted down where the cluster came with Hubstead, which then says all of its settings
 CLUSTER = "postgres-cluster"
+#: The settings that count in a cluster of the owner's as well
+_OWNERS_TOO = {"postgres_hba", "postgres_upgrade"}
+#: MiB that are to be free beside what an upgrade needs
+_SPARE = 256
 
 
 class PostgresSettings(Settings):
@@ -50,6 +55,11 @@ class PostgresSettings(Settings):
         [],
         description="Addresses to listen on beside the Unix socket; a line of `postgres_hba` must "
         "let somebody in there.",
+    )
+    postgres_upgrade: bool = Field(
+        False,
+        description="Whether a cluster that is from before the host's Debian was upgraded may be "
+        "upgraded too, after a dump (debian.md).",
     )
 
     @field_validator("postgres_hba")
@@ -81,9 +91,41 @@ def _is_own(site: Site, found: cluster.FoundState) -> bool:
     return noted or not found.there
 
 
-def _unfit(site: Site, found: cluster.FoundState) -> Iterator[str]:
+def _refuse_outdated(
+    site: Site, former: Postgres, outdated: postgres_upgrade.OutdatedState, own: bool
+) -> None:
+    """Raises PyinfraError where a former release's cluster may not be upgraded, or cannot."""
+    old, new = former.cluster, site.distribution.postgres.cluster
+    found = (
+        f"{host.name}: the PostgreSQL cluster {old} is from before the upgrade of Debian, and "
+        f"Hubstead needs {new}; no host was touched."
+    )
+    if not site[PostgresSettings].postgres_upgrade:
+        theirs = "" if own else " It was there before Hubstead: all databases in it move."
+        raise PyinfraError(
+            f"{found}{theirs} Run again with `--data postgres_upgrade=true`: that dumps it to "
+            f"{postgres_upgrade.DUMPS}, upgrades it by pg_upgradecluster, and leaves {old} where "
+            "it is, stopped."
+        )
+    if outdated.status != "online":
+        raise PyinfraError(
+            f"{found} It is {outdated.status}: start it, so that it can be dumped; that takes the "
+            f"package {', '.join(former.packages)} of the former Debian."
+        )
+    if outdated.filled:
+        raise PyinfraError(
+            f"{found} {new} holds databases or roles already: dump it, remove it (pg_dropcluster), "
+            "and run again."
+        )
+    needed = 2 * outdated.size + _SPARE
+    if outdated.free < needed:
+        raise PyinfraError(
+            f"{found} Its dump and its copy take {needed} MiB, and {outdated.free} MiB are free."
+        )
+
+
+def _unfit(site: Site, server: Postgres, found: cluster.FoundState) -> Iterator[str]:
     """Why a cluster that was there before Hubstead cannot be the Hub's as well."""
-    server = site.distribution.postgres
     unread = DATABASE_PORT, "not to be read by pg_lsclusters"
     port, status = found.clusters.get(server.cluster, unread)
     if port != DATABASE_PORT:
@@ -95,7 +137,7 @@ def _unfit(site: Site, found: cluster.FoundState) -> Iterator[str]:
             "it does not let root in as the user postgres: pg_hba.conf needs the line `local "
             "postgres postgres peer`"
         )
-    for key in sorted(site[PostgresSettings].model_fields_set - {"postgres_hba"}):
+    for key in sorted(site[PostgresSettings].model_fields_set - _OWNERS_TOO):
         yield f"its settings are yours: remove `{key}`, and set it in {server.configuration}"
     if not found.access:
         taken = host.get_fact(cluster.Cluster)
@@ -120,13 +162,12 @@ def _unfit(site: Site, found: cluster.FoundState) -> Iterator[str]:
         )
 
 
-def _refuse_unfit(site: Site, found: cluster.FoundState) -> None:
+def _refuse_unfit(site: Site, server: Postgres, found: cluster.FoundState) -> None:
     """Raises PyinfraError where a cluster of the owner's cannot be the Hub's as well."""
-    name = site.distribution.postgres.cluster
-    for reason in _unfit(site, found):
+    for reason in _unfit(site, server, found):
         raise PyinfraError(
-            f"{host.name}: the PostgreSQL cluster {name} was there before Hubstead, and cannot "
-            f"serve it as well; no host was touched. The reason: {reason}."
+            f"{host.name}: the PostgreSQL cluster {server.cluster} was there before Hubstead, and "
+            f"cannot serve it as well; no host was touched. The reason: {reason}."
         )
 
 
@@ -153,14 +194,20 @@ def _refuse_another(site: Site, found: cluster.FoundState) -> None:
 def postgres(site: Site) -> None:
     settings = site[PostgresSettings]
     memory, server = site.machine.memory, site.distribution.postgres
-    found = host.get_fact(cluster.Found, server.configuration)
+    former = {each.version: each for each in server.former}
+    outdated = host.get_fact(postgres_upgrade.Outdated, server.version, [*former])
+    # the one that has the data
+    present = former[outdated.version] if outdated.pending(DATABASE_PORT) else server
+    found = host.get_fact(cluster.Found, present.configuration)
     own = _is_own(site, found)
+    if present is not server and not outdated.begun:
+        _refuse_outdated(site, present, outdated, own)
     if own:
         if not found.there:
             _refuse_another(site, found)
         notes.claim(site, CLUSTER)
-    else:
-        _refuse_unfit(site, found)
+    elif not outdated.begun:
+        _refuse_unfit(site, present, found)
     tuning = f"{server.configuration}/conf.d/hubstead.conf"
     # below /etc it would count as a reason to restart
     drop_in = f"/usr/local/lib/systemd/system/{server.unit}.d/hubstead.conf"
@@ -168,6 +215,13 @@ def postgres(site: Site) -> None:
     hub = networks(site, site.hub) if apart else []
 
     packages.installed(name="Install PostgreSQL", packages=server.packages)
+    if present is not server:
+        postgres_upgrade.upgraded(
+            name="Upgrade its cluster",
+            former=present.version,
+            version=server.version,
+            port=DATABASE_PORT,
+        )
     cluster.whole(name="Make its cluster whole", version=server.version)
     if apart:
         accounts.member(

@@ -23,6 +23,7 @@ from pyinfra.context import ctx_host, ctx_inventory
 
 from hubstead.distributions import DISTRIBUTIONS, SUPPORTED, Distribution
 from hubstead.operations.addresses import Interfaces
+from hubstead.operations.disks import DOCKER, POSTGRES, Disk, Disks
 from hubstead.operations.firewall import Network
 from hubstead.operations.machine import Machine, MachineState
 from hubstead.secrets import Secrets
@@ -30,14 +31,20 @@ from hubstead.settings.apart import ApartSettings
 from hubstead.settings.application import ApplicationSettings
 from hubstead.settings.base import BaseSettings
 from hubstead.settings.edge import EdgeSettings
+from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.model import Others, Settings, SettingsError, check_once, read, read_all
 from hubstead.settings.secrets import SecretsSettings
 from hubstead.texts import is_host_name
 
 ARCHITECTURES = {"x86_64", "aarch64"}
-#: MiB free on the root file system that a first deploy needs, with the users' image (3.4 GiB,
-#: measured) and without, and that any run needs
-HUB_DISK, HOST_DISK, LEAST_DISK = 4000, 1000, 200
+#: What a run writes to: MiB that the first one needs there, and that a later one does (measured)
+Room = dict[str, tuple[int, int]]
+HOST_ROOM: Room = {"/": (50, 10), "/usr": (400, 50), "/var": (400, 50), "/var/log": (50, 10)}
+DB_ROOM: Room = {POSTGRES: (50, 30)}
+#: uv keeps below /root what it fetched
+HUB_ROOM: Room = {"/usr": (800, 50), "/root": (600, 0), "/opt/hubstead": (700, 50)}
+#: The users' image, which says by itself where there is no room for another (docs/image.md)
+IMAGE_ROOM: Room = {DOCKER: (1400, 0)}
 #: Seconds by which a host's clock may differ from that of this machine
 CLOCKS = 300
 
@@ -209,11 +216,12 @@ def _site(host: Host) -> Site:
         db=db,
         hub=hub,
         edge=edge,
-        machine=_fit_machine(host, HUB_DISK if members[host] == hub else HOST_DISK),
+        machine=_fit_machine(host),
         settings=settings,
         secrets=Secrets(hub.name, settings[SecretsSettings]),
     )
     _refuse_unfit_names(site)
+    _refuse_full_disks(site)
     return site
 
 
@@ -242,6 +250,41 @@ def _refuse_unfit_names(site: Site) -> None:
             )
 
 
+def room(site: Site) -> Room:
+    """What the host at hand needs of its disks."""
+    needed = dict(HOST_ROOM)
+    if site.plays("db"):
+        needed |= DB_ROOM
+    if site.plays("hub"):
+        needed |= HUB_ROOM
+    if site.serves("jupyterhub"):
+        needed |= IMAGE_ROOM | {site[HubSettings].hub_files: (10, 0)}
+    return needed
+
+
+def _refuse_full_disks(site: Site) -> None:
+    """Raises PyinfraError where a file system has no room for all that comes there."""
+    needed, bare = room(site), site.machine.bare
+    needs: dict[str, list[tuple[int, str, Disk]]] = {}
+    for asked, (path, disk) in site.here.host.get_fact(Disks, [*needed]).items():
+        first, later = needed[asked]
+        needs.setdefault(disk.identity, []).append((first if bare else later, path, disk))
+    full = []
+    for each in needs.values():
+        least, (_, _, disk) = sum(size for size, _, _ in each), each[0]
+        if disk.free < least:
+            paths = ", ".join(path for size, path, _ in each if size)
+            full.append(
+                f"{disk.target} has {disk.free} MiB free, and this run needs {least} there, for "
+                f"{paths}"
+            )
+    if full:
+        raise PyinfraError(
+            f"{site.here.name}: the disk is full; no host was touched. {'; '.join(full)}. Make "
+            "room, then run again."
+        )
+
+
 def _member(host: Host) -> Member:
     address = read(BaseSettings, host.data.dict()).base_address
     return Member(host.name, address or host.name, host)
@@ -261,8 +304,8 @@ def _playing(tier: Tier, members: dict[Host, Member], default: Member | None = N
     return found[0]
 
 
-def _fit_machine(host: Host, first_deploy: int) -> MachineState:
-    """The host as it is; `first_deploy` is what that needs of its disk, in MiB."""
+def _fit_machine(host: Host) -> MachineState:
+    """The host as it is."""
     asked = time.time()
     try:
         state: MachineState = host.get_fact(Machine)
@@ -300,12 +343,6 @@ def _fit_machine(host: Host, first_deploy: int) -> MachineState:
             f"{'ahead of' if ahead > 0 else 'behind'} that of this machine; no host was touched. "
             "Certificates, packages and logins count by it. Set the wrong one of the two: "
             "`timedatectl` says there and here whether it is kept right."
-        )
-    needed = first_deploy if state.bare else LEAST_DISK
-    if state.free_disk < needed:
-        raise PyinfraError(
-            f"{host.name}: the disk is full. It has {state.free_disk} MiB free, and this run needs "
-            f"{needed}. Make room, then run again."
         )
     return state
 

@@ -22,8 +22,8 @@ class Listener:
 
 @dataclass(frozen=True)
 class MachineState:
-    """The host. Sizes are MiB; `listeners` maps a TCP port to who listens on it, and `outward` are
-    those ports where somebody does so on another address than those of loopback.
+    """The host. `memory` is MiB; `listeners` maps a TCP port to who listens on it, and `outward`
+    are those ports where somebody does so on another address than those of loopback.
 
     `bare`: nothing of Hubstead was ever put here. `roles` are those that a switch may make
     needless, as `hubstead.notes.claim` notes them down. `clock` are seconds since the epoch.
@@ -36,7 +36,6 @@ class MachineState:
     architecture: str
     memory: int
     cores: int
-    free_disk: int
     systemd: bool
     bare: bool
     listeners: dict[int, list[Listener]]
@@ -48,10 +47,12 @@ class MachineState:
 
 
 _SCRIPT = """
-import json, os, platform, re, shutil, time
+import json, os, platform, re, time
 release = dict(line.rstrip().split("=", 1) for line in open("/etc/os-release") if "=" in line)
 owners, listeners, outward = {}, {}, set()
 roles = "/var/lib/hubstead/roles"
+# /opt/hubstead alone may be its owner's, who has a disk for it
+signs = roles, "/opt/hubstead/uv"
 def cgroup(pid):
     lines = [line.rstrip().split(":", 2) for line in open(f"/proc/{pid}/cgroup")]
     groups = {controllers: path for _, controllers, path in lines}
@@ -82,9 +83,8 @@ print(json.dumps({
     "codename": release.get("VERSION_CODENAME", "").strip('"'),
     "architecture": platform.machine(), "cores": os.cpu_count(),
     "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
-    "free_disk": shutil.disk_usage("/").free // 2**20,
     "systemd": os.path.isdir("/run/systemd/system"),
-    "bare": not os.path.exists("/opt/hubstead"),
+    "bare": not any(map(os.path.exists, signs)),
     "listeners": {port: list(holders) for port, holders in listeners.items()},
     "outward": sorted(outward),
     "init": cgroup(1),

@@ -20,7 +20,7 @@ def machine() -> MachineState:
     """A bare Debian 13."""
     return MachineState(
         os="debian", version="13", codename="trixie", architecture="x86_64", memory=24105, cores=2,
-        free_disk=74737, systemd=True, bare=True, listeners={},
+        systemd=True, bare=True, listeners={},
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ PROJECT = Path(__file__).parents[2]
 HUB = "@fake/hub.example.org"
 DEBIAN_13: dict[str, Any] = {
     "os": "debian", "version": "13", "codename": "trixie", "architecture": "x86_64",
-    "cores": 2, "memory": 24105, "free_disk": 74737, "systemd": True, "bare": True,
+    "cores": 2, "memory": 24105, "systemd": True, "bare": True,
     "listeners": {"22": [["sshd", "/system.slice/ssh.service"]]}, "init": "/init.scope",
 }  # fmt: skip
 #: What has to be decided, and makes no difference to what is planned
@@ -48,10 +48,16 @@ ETH0: dict[str, Any] = {
 }
 
 
+def disk(path: str, free: int, source: str = "/dev/vda1", target: str = "/") -> str:
+    """What the fact Disks prints of a path."""
+    return f"{path}\t{path}\t{free} {source} {target}"
+
+
 def scripted(machine: dict[str, Any]) -> dict[str, str]:
     """What the facts of a bare host print."""
     return {
         "python3 -c": json.dumps(machine),
+        "df --block": disk("/", 74737),
         "connection=$": "user=deploy\nconnection=198.18.0.1 51022 198.18.0.10 22\nkeys=yes",
         "${SSH_CONNECTION-}": "198.18.0.1 51022 198.18.0.10 22",
         "ip -json": json.dumps([ETH0]),

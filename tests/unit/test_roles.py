@@ -10,8 +10,9 @@ import pytest
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
+from hubstead.operations.disks import DOCKER
 from hubstead.secrets import SecretsError
-from tests.unit.plans import DEBIAN_12, DEBIAN_13, HUB, Plan
+from tests.unit.plans import DEBIAN_12, DEBIAN_13, HUB, Plan, disk
 
 
 def made_secrets(directory: Path) -> dict[str, str]:
@@ -137,8 +138,6 @@ UNFIT = [
     ({"version": "11", "codename": "bullseye"}, ["debian 11", "Debian 12 and 13"]),
     ({"architecture": "riscv64"}, ["riscv64", "x86_64 and aarch64"]),
     ({"systemd": False}, ["without systemd"]),
-    ({"free_disk": 900}, ["disk is full", "900 MiB", "4000"]),
-    ({"free_disk": 100, "bare": False}, ["disk is full", "100 MiB", "200"]),
 ]
 
 
@@ -154,8 +153,49 @@ def test_an_unfit_host_is_refused_by_name(
     assert "\n" not in str(caught.value)
 
 
-def test_a_deployed_host_needs_no_room_for_a_first_deploy(plan: Plan) -> None:
-    assert plan(machine=DEBIAN_13 | {"free_disk": 900, "bare": False}).names
+VDA, VDB = ("/dev/vda1", "/"), ("/dev/vdb", "/data")
+
+
+@pytest.mark.parametrize(
+    ("bare", "disks", "words"),
+    [
+        # one for all
+        (
+            True,
+            [("/", 900, *VDA), ("/usr", 900, *VDA), (DOCKER, 900, *VDA)],
+            ["/ has 900 MiB free"],
+        ),
+        (False, [("/", 9, *VDA), ("/usr", 9, *VDA)], ["/ has 9 MiB free", "needs 60 there"]),
+        # one with enough for either, and not for both
+        (
+            True,
+            [("/", 9000, *VDA), (DOCKER, 1500, *VDB), ("/opt/hubstead", 1500, *VDB)],
+            ["/data has 1500 MiB free", "needs 2100 there", f"for {DOCKER}, /opt/hubstead"],
+        ),
+        # two, each without
+        (
+            True,
+            [("/", 20, *VDA), (DOCKER, 100, *VDB)],
+            ["/ has 20 MiB free", "/data has 100 MiB free"],
+        ),
+    ],
+)
+def test_each_full_file_system_is_named(
+    plan: Plan, bare: bool, disks: list[tuple[str, int, str, str]], words: list[str]
+) -> None:
+    answer = "\n".join(disk(*each) for each in disks)
+    with pytest.raises(PyinfraError, match=f"{HUB}: the disk is full") as caught:
+        plan(machine=DEBIAN_13 | {"bare": bare}, responses={"df --block": answer})
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_deployed_host_has_by_now_needs_no_room(plan: Plan) -> None:
+    """The users' image is built, and people's files are theirs to fill the disk with."""
+    places = [("/", 300, *VDA), (DOCKER, 0, *VDB), ("/srv/hubstead/files", 0, *VDB)]
+    answer = "\n".join(disk(*each) for each in places)
+    assert plan(machine=DEBIAN_13 | {"bare": False}, responses={"df --block": answer}).names
 
 
 @pytest.mark.parametrize(

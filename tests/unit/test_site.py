@@ -9,7 +9,7 @@ import pytest
 from pyinfra.context import ctx_host, ctx_inventory
 
 from hubstead.settings.edge import EdgeSettings
-from hubstead.site import Member, TopologyError, clock_ahead, here
+from hubstead.site import Member, TopologyError, clock_ahead, here, room
 from tests.kit.sites import HUB, site, sites
 from tests.unit.plans import Plan
 
@@ -80,3 +80,11 @@ def test_a_service_has_one_hub(plan: Plan, groups: dict[str, list[str]]) -> None
 )
 def test_clocks_differ_by_more_than_what_a_question_takes(clock: float | None, ahead: int) -> None:
     assert clock_ahead(clock, asked=1000, answered=1030) == ahead
+
+
+def test_each_host_needs_room_for_what_comes_there() -> None:
+    of = sites({"edge": "nginx", "hub_files": "/data/files"}, db=DB, edge=EDGE)
+    assert {"/var/lib/docker", "/opt/hubstead", "/data/files"} <= room(of[HUB]).keys()
+    assert "/var/lib/postgresql" in room(of[DB]).keys() - room(of[HUB]).keys()
+    assert not room(of[EDGE]).keys() - room(of[HUB]).keys()
+    assert "/var/lib/docker" not in room(site(application="jupyterlab", edge="nginx"))

@@ -160,7 +160,7 @@ def test_images_are_read() -> None:
 def test_the_machine_is_read() -> None:
     text = (
         '{"os": "debian", "version": "13", "codename": "trixie", "architecture": "x86_64",'
-        ' "cores": 2, "memory": 24105, "free_disk": 74737, "systemd": true, "bare": false,'
+        ' "cores": 2, "memory": 24105, "systemd": true, "bare": false,'
         ' "listeners": {"22": [["sshd", "/system.slice/ssh.service"]], "80": [["x", "/"]],'
         ' "81": [["systemd", "/init.scope"], ["y", "/system.slice/y.service"]],'
         ' "82": [["systemd", "/init.scope"]]}, "init": "/init.scope"}'

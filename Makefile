@@ -55,6 +55,10 @@ docs: .venv/ready ## write the settings reference again
 locks: .venv/ready ## pin anew what locks/*.in and requirements*.in name
 	for lock in locks/*.in; do .venv/bin/uv pip compile -q --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate $$lock -o $${lock%.in}.txt || exit 1; done
+	@# which schemas of its database the Hub knows, its own first
+	.venv/bin/uv run -q --no-project --with "$$(grep -o '^jupyterhub==[0-9.]*' locks/hub.txt)" python -c \
+	    'from alembic.script import ScriptDirectory; from jupyterhub.dbutil import ALEMBIC_DIR; print(*(each.revision for each in ScriptDirectory(ALEMBIC_DIR).walk_revisions()), sep="\n")' \
+	    >locks/hub.revisions
 	@# of a part: what goes with the lock of its component, and is not in that
 	for lock in locks/*/*.in; do whole=$${lock%/*}.txt; .venv/bin/uv pip compile -q --universal \
 	    --python-version 3.11 --generate-hashes --no-header --no-annotate -c $$whole \

@@ -34,13 +34,15 @@ class Docker(Service):
 class Postgres(Service):
     """The server: `unit` is that of its cluster, `starter` the one to start behind.
 
-    `configuration` is the directory of postgresql.conf, with a conf.d. `former` are those of
-    the distribution's former releases: a host that was upgraded has their clusters.
+    `configuration` is the directory of postgresql.conf, with a conf.d. `clients` are the packages
+    of psql and pg_dump. `former` are those of the distribution's former releases: a host that was
+    upgraded has their clusters.
     """
 
     user: str
     starter: str
     version: int
+    clients: tuple[str, ...]
     former: tuple[Postgres, ...] = ()
 
     @property
@@ -143,6 +145,7 @@ def _debian_postgres(version: int, *former: Postgres) -> Postgres:
         user="postgres",
         starter="postgresql.service",
         version=version,
+        clients=(f"postgresql-client-{version}",),
         former=former,
     )
 

@@ -31,7 +31,7 @@ GROUPS = (
     ("converge/test_cut.py",),
     ("browser/test_shared_lab.py", "converge/test_shared.py", "verify"),
     ("converge/test_fronts.py",),
-    ("converge/test_upgrade.py",),
+    ("converge/test_upgrade.py", "faults/test_schema.py"),
     ("converge/test_certificates.py", "converge/test_acme.py", "converge/test_dns.py"),
     ("attacks/test_origins.py", "attacks/test_below_a_path.py"),
     ("attacks/test_bodies.py", "attacks/test_connections.py", "attacks/test_docker_filter.py",

@@ -6,11 +6,12 @@ from typing import Any
 
 from pyinfra import logger
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from hubstead import database, hub, parts, people, secrets, wheels
 from hubstead.notes import claim
-from hubstead.operations import accounts, files, hub_database, hub_settings, units
+from hubstead.operations import accounts, files, hub_database, hub_settings, packages, units
 from hubstead.ports import hold_ports, refuse_another, refuse_taken_ports
 from hubstead.programs import program
 from hubstead.progress import summarise
@@ -22,6 +23,8 @@ from hubstead.site import Site
 
 #: Without a secret, and nobody but the Hub has to read it
 SETTINGS = "/etc/jupyterhub/settings.json"
+_PYTHON = "/opt/hubstead/hub/current/bin/python"
+_URL_FILE = f"{hub.CREDENTIALS}/database-url"
 
 
 def _itself(site: Site) -> hub.Configuration:
@@ -133,6 +136,18 @@ def _culler(site: Site) -> hub.Configuration:
     return hub.Configuration(traits)
 
 
+def _refuse_newer_schema(site: Site) -> None:
+    """Raises PyinfraError where the Hub's database is of a JupyterHub that ours cannot follow."""
+    revision = host.get_fact(hub_database.Revision, _PYTHON, _URL_FILE)
+    if revision and revision not in hub_database.REVISIONS:
+        raise PyinfraError(
+            f"{site.here.name}: the Hub's database has the schema {revision} of a newer JupyterHub,"
+            " which this version of Hubstead does not know; no host was touched. Deploy the version"
+            " that made it, or a newer one, or put a dump of before back (docs/hosts.md, A new"
+            " schema)."
+        )
+
+
 @deploy("jupyterhub")
 def jupyterhub(site: Site) -> None:
     settings = site[HubSettings]
@@ -142,6 +157,7 @@ def jupyterhub(site: Site) -> None:
     )
     refuse_another(site, "jupyterhub", "jupyterhub.service", configuration)
     refuse_taken_ports(site, "jupyterhub")
+    _refuse_newer_schema(site)
     chosen = parts.chosen(site)
     needs = [unit for part in chosen for unit in part.units(site)]
     if not site.db_apart:
@@ -161,6 +177,14 @@ def jupyterhub(site: Site) -> None:
         user=hub.USER,
         home="/var/lib/jupyterhub",
         groups=[group for part in chosen for group in part.groups(site)],
+    )
+    packages.installed(
+        name="Install what dumps its database", packages=site.distribution.postgres.clients
+    )
+    hub_database.kept(
+        name="Keep its files where its database gets a new schema",
+        python=_PYTHON,
+        url_file=_URL_FILE,
     )
     release(
         site,
@@ -215,6 +239,9 @@ def jupyterhub(site: Site) -> None:
             group=group,
             keeper="/etc/jupyterhub",
         )
+    hub_database.carried_over(
+        name="Carry its database over to a new schema", python=_PYTHON, url_file=_URL_FILE
+    )
     units.running(
         name="Run JupyterHub",
         unit="jupyterhub.service",
@@ -222,8 +249,8 @@ def jupyterhub(site: Site) -> None:
     )
     hub_database.filled(
         name="Have its tables made where the database is a new one",
-        python="/opt/hubstead/hub/current/bin/python",
-        url_file=f"{hub.CREDENTIALS}/database-url",
+        python=_PYTHON,
+        url_file=_URL_FILE,
         unit="jupyterhub.service",
     )
     hold_ports(site, "jupyterhub", hub.USER)

@@ -2,43 +2,63 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import jupyterhub
 import pytest
+from alembic.script import ScriptDirectory
+from jupyterhub.dbutil import ALEMBIC_DIR
 
-from hubstead.operations.hub_database import Empty, filled
+from hubstead.operations.hub_database import REVISIONS, Revision, filled, kept
+from hubstead.operations.releases import lock
 from tests.unit.operations.support import commands
 
+HUB = {"python": "/python", "url_file": "/url"}
 
-def look(url_file: Path, python: str = sys.executable) -> bool:
+
+def look(url_file: Path, python: str = sys.executable) -> str | None:
     """The fact, of this machine."""
-    fact = Empty()
+    fact = Revision()
     command = fact.command(python, str(url_file)).get_raw_value()
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert "secret" not in command and not done.stderr
     return fact.process(done.stdout.splitlines())
 
 
-def test_it_is_empty_until_the_hub_has_made_its_tables(tmp_path: Path) -> None:
+def test_it_has_a_revision_once_the_hub_has_made_its_tables(tmp_path: Path) -> None:
     file, url_file = tmp_path / "secret.sqlite", tmp_path / "url"
-    assert not look(url_file)
+    assert look(url_file) is None
     url_file.write_text(f"sqlite:///{file}\n")
-    assert not look(url_file, "/opt/none/python")
-    assert look(url_file)
+    assert look(url_file, "/opt/none/python") is None
+    assert look(url_file) == ""
     with sqlite3.connect(file) as database:
-        database.execute("CREATE TABLE alembic_version (version_num text)")
-    assert not look(url_file)
+        database.execute("CREATE TABLE alembic_version AS SELECT 'f460b0348206' AS version_num")
+    assert look(url_file) == "f460b0348206"
     # one that does not answer is another matter
     url_file.write_text(f"postgresql+psycopg://u:secret@/hub?host={tmp_path}")
-    assert not look(url_file)
+    assert look(url_file) is None
 
 
-@pytest.mark.parametrize("empty", [False, True])
-def test_the_hub_makes_them_when_it_starts(empty: bool) -> None:
-    sent = commands(
-        filled, {Empty: empty}, python="/python", url_file="/url", unit="jupyterhub.service"
+@pytest.mark.parametrize("revision", [None, "", REVISIONS[0]])
+def test_the_hub_makes_them_when_it_starts(revision: str | None) -> None:
+    sent = commands(filled, {Revision: revision}, **HUB, unit="jupyterhub.service")
+    assert [each.line for each in sent] == ["systemctl restart jupyterhub.service"] * (
+        revision == ""
     )
-    assert [each.line for each in sent] == ["systemctl restart jupyterhub.service"] * empty
+
+
+@pytest.mark.parametrize("revision", [None, "", *REVISIONS[:2]])
+def test_only_an_older_schema_is_carried_over(revision: str | None) -> None:
+    sent = commands(kept, {Revision: revision}, **HUB)
+    assert len(sent) == (revision == REVISIONS[1])
+
+
+def test_the_known_schemas_are_those_of_the_locked_release() -> None:
+    found = ScriptDirectory(ALEMBIC_DIR).walk_revisions()
+    assert tuple(each.revision for each in found) == REVISIONS
+    (pinned,) = re.findall(r"^jupyterhub==(\S+)", lock("hub"), re.MULTILINE)
+    assert jupyterhub.__version__ == pinned

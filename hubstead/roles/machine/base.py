@@ -53,6 +53,19 @@ def base(site: Site) -> None:
                 ),
             },
         )
+    files.present(
+        # first, or what the package writes there passes for the owner's
+        name="Say whether security upgrades come by themselves",
+        entries={
+            "/etc/apt/apt.conf.d/20auto-upgrades": files.File(
+                render(
+                    "base",
+                    "/etc/apt/apt.conf.d/20auto-upgrades",
+                    enabled=int(settings.base_security_upgrades),
+                )
+            ),
+        },
+    )
     packages.installed(
         name="Install the base packages",
         packages=[
@@ -71,13 +84,6 @@ def base(site: Site) -> None:
     files.present(
         name="Write the host's configuration",
         entries={
-            "/etc/apt/apt.conf.d/20auto-upgrades": files.File(
-                render(
-                    "base",
-                    "/etc/apt/apt.conf.d/20auto-upgrades",
-                    enabled=int(settings.base_security_upgrades),
-                )
-            ),
             "/etc/hubstead": files.Directory(),
             "/opt/hubstead": files.Directory(),
             "/var/lib/hubstead": files.Directory(),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 PARENT = "hubstead-lab"
-#: Of the processor for all hosts together, by cpu.shares (v1) and cpu.weight (v2), as that of ten
-#: groups: else each process of this machine gets as much as all of them
-SHARES, WEIGHT = 10240, 1000
+#: Of the processor for all hosts together, by cpu.shares (v1) and cpu.weight (v2), as much as four
+#: groups have: else each process of this machine gets as much as all of them
+SHARES, WEIGHT = 4096, 400
 
 
 def _groups(name: str) -> list[Path]:

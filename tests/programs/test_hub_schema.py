@@ -105,7 +105,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def hub(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+def hub(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     stubs = tmp_path / "bin"
     stubs.mkdir()
     for name, text in {"systemctl": _SYSTEMCTL, "journalctl": "#!/bin/sh\necho boom\n"}.items():
@@ -113,7 +113,9 @@ def hub(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hu
         (stubs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{stubs}:{cluster.binaries}:{os.environ['PATH']}")
     monkeypatch.setattr(hub_schema, "RELEASE", str(Path(sys.executable).parent))
-    return Hub(cluster, tmp_path)
+    mask = os.umask(0o022)  # the program's is another
+    yield Hub(cluster, tmp_path)
+    os.umask(mask)
 
 
 def test_a_database_is_carried_over_and_its_dump_stays(hub: Hub) -> None:

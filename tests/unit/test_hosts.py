@@ -218,8 +218,8 @@ FLAG = json.dumps({"reasons": [], "flags": ["--exec-opt"], "whole": True})
         ({"dpkg-query": "ii |docker-ce\nii |containerd.io"}, "it has containerd.io, docker-ce"),
         ({"dpkg-query": "ii |podman-docker"}, "it has podman-docker, where Hubstead would install"),
         ({"stat --printf": "stat a1ff|root|root|/snap/bin/docker"}, "it has /snap/bin/docker"),
-        ({"daemon.json": WAY}, "daemon.json of its owner stands in the way of people's servers"),
-        ({"daemon.json": FLAG}, "its dockerd is started with --exec-opt"),
+        ({"--config-file": WAY}, "daemon.json of its owner stands in the way of people's servers"),
+        ({"--config-file": FLAG}, "its dockerd is started with --exec-opt"),
         ({"docker info": "systemd false active"}, "its Docker is part of a swarm"),
     ],
 )

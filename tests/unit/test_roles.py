@@ -37,7 +37,7 @@ def test_a_bare_host_gets_a_whole_plan(plan: Plan, machine: dict[str, Any]) -> N
         "firewall | Enforce the firewall's rules",
     ):
         assert name in changing
-    assert changing.index("base | Install the base packages") == 0
+    assert changing.index("base | Install the base packages") == 1
     assert changing.index("traefik | Run Traefik") < changing.index("jupyterhub | Run JupyterHub")
 
 

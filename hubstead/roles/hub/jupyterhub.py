@@ -136,8 +136,11 @@ def _culler(site: Site) -> hub.Configuration:
     return hub.Configuration(traits)
 
 
-def _refuse_newer_schema(site: Site) -> None:
-    """Raises PyinfraError where the Hub's database is of a JupyterHub that ours cannot follow."""
+def _has_its_schema(site: Site) -> bool:
+    """Whether the Hub's database is as the Hub needs it; False where it does not answer by now.
+
+    Raises PyinfraError where it is of a JupyterHub that ours cannot follow.
+    """
     revision = host.get_fact(hub_database.Revision, _PYTHON, _URL_FILE)
     if revision and revision not in hub_database.REVISIONS:
         raise PyinfraError(
@@ -146,6 +149,7 @@ def _refuse_newer_schema(site: Site) -> None:
             " that made it, or a newer one, or put a dump of before back (docs/hosts.md, A new"
             " schema)."
         )
+    return revision == hub_database.REVISIONS[0]
 
 
 @deploy("jupyterhub")
@@ -157,7 +161,7 @@ def jupyterhub(site: Site) -> None:
     )
     refuse_another(site, "jupyterhub", "jupyterhub.service", configuration)
     refuse_taken_ports(site, "jupyterhub")
-    _refuse_newer_schema(site)
+    has_its_schema = _has_its_schema(site)
     chosen = parts.chosen(site)
     needs = [unit for part in chosen for unit in part.units(site)]
     if not site.db_apart:
@@ -181,11 +185,12 @@ def jupyterhub(site: Site) -> None:
     packages.installed(
         name="Install what dumps its database", packages=site.distribution.postgres.clients
     )
-    hub_database.kept(
-        name="Keep its files where its database gets a new schema",
-        python=_PYTHON,
-        url_file=_URL_FILE,
-    )
+    if not has_its_schema:
+        hub_database.kept(
+            name="Keep its files where its database gets a new schema",
+            python=_PYTHON,
+            url_file=_URL_FILE,
+        )
     release(
         site,
         name="Build the release of JupyterHub",
@@ -239,20 +244,22 @@ def jupyterhub(site: Site) -> None:
             group=group,
             keeper="/etc/jupyterhub",
         )
-    hub_database.carried_over(
-        name="Carry its database over to a new schema", python=_PYTHON, url_file=_URL_FILE
-    )
+    if not has_its_schema:
+        hub_database.carried_over(
+            name="Carry its database over to a new schema", python=_PYTHON, url_file=_URL_FILE
+        )
     units.running(
         name="Run JupyterHub",
         unit="jupyterhub.service",
         inputs=["/etc/jupyterhub", "/opt/hubstead/hub/current"],
     )
-    hub_database.filled(
-        name="Have its tables made where the database is a new one",
-        python=_PYTHON,
-        url_file=_URL_FILE,
-        unit="jupyterhub.service",
-    )
+    if not has_its_schema:
+        hub_database.filled(
+            name="Have its tables made where the database is a new one",
+            python=_PYTHON,
+            url_file=_URL_FILE,
+            unit="jupyterhub.service",
+        )
     hold_ports(site, "jupyterhub", hub.USER)
     summarise(f"Service: {site.url}{settings.hub_base_url}")
     if site.servers_name:

@@ -11,6 +11,8 @@ a command as it is running (proc(5), cmdline), and pyinfra writes a password for
 
 import contextlib
 import socket
+from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 import paramiko
@@ -23,11 +25,24 @@ _BEGIN = b"""env() {
 """
 
 
+#: Login shells that read a command as sh(1) does
+_POSIX = {"sh", "bash", "dash"}
+
+
 class _Channel(paramiko.Channel):
-    """One that has sh(1) read its command, as the first bytes of standard input."""
+    """One that has sh(1) read its command, as the first bytes of standard input.
+
+    That costs some milliseconds: it is left out where the login shell will do, and nothing is to
+    be hidden.
+    """
 
     def exec_command(self, command: Any) -> None:
-        script = _BEGIN + (command.encode() if isinstance(command, str) else command)
+        text = command.encode() if isinstance(command, str) else command
+        transport: Any = self.transport
+        if transport.has_posix_shell and b"PASSWORD=" not in text:
+            super().exec_command(command)
+            return
+        script = _BEGIN + text
         # words that mean the same in every shell
         super().exec_command(f"exec sh -c 'eval \"$(head -c {len(script)})\"'")
         # where it has ended already, its status says more
@@ -37,6 +52,15 @@ class _Channel(paramiko.Channel):
 
 class Transport(paramiko.Transport):
     """Channels of sessions are as above."""
+
+    @cached_property
+    def has_posix_shell(self) -> bool:
+        """By what sshd says that it is (sshd(8), LOGIN PROCESS)."""
+        channel = super().open_session()
+        channel.exec_command("printenv SHELL")
+        said: str = channel.makefile().read().decode(errors="replace").strip()
+        channel.close()
+        return PurePosixPath(said.rpartition("\n")[2]).name in _POSIX
 
     def open_session(self, *args: Any, **kwargs: Any) -> paramiko.Channel:
         channel = super().open_session(*args, **kwargs)

@@ -34,6 +34,7 @@ tools: ## what the tests need of this machine
 	@$(call apt,pg_lsclusters,postgresql)
 	@$(call apt,qemu-system-x86_64,qemu-system-x86)
 	@$(call apt,mkfs.xfs,xfsprogs)
+	@$(call apt,faketime,faketime)
 
 lint: .venv/test ## style, types and the slips of shell
 	.venv/bin/ruff check

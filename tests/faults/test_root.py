@@ -17,6 +17,7 @@ NAME = "own.example.org"
 #: apt reads each file that is beside it
 EDITED = "/etc/apt/apt.conf.d/20auto-upgrades"
 ZONE = "/usr/share/zoneinfo/Europe/Zurich"
+WRITES = "base | Say whether security upgrades come by themselves"
 _KEPT = "cd /var/lib/hubstead; find edited -type f -printf '%p %m %u\\n' -exec cat {} +"
 
 _UMASK = "echo 'Defaults umask=0077,umask_override' >/etc/sudoers.d/umask"
@@ -54,6 +55,7 @@ def test_the_time_zone_stays(host: Service) -> None:
     assert host.sudo(zone) == f"{ZONE}\nEurope/Zurich\n"
     assert host.run("--data", "base_timezone=Etc/UTC", "deploys/base.py").status == 0
     assert host.sudo(zone) == "/usr/share/zoneinfo/Etc/UTC\nEtc/UTC\n"
+    assert host.sudo(f"{_KEPT}; rm -r edited").endswith("644 root\nEurope/Zurich\n")
 
 
 def test_what_the_owner_edited_is_kept(host: Service) -> None:
@@ -63,7 +65,7 @@ def test_what_the_owner_edited_is_kept(host: Service) -> None:
     assert f"{EDITED} was edited since Hubstead wrote it" in plan.output
     assert host.sudo(f"cat {EDITED}; ls /var/lib/hubstead") == "# mine\nwritten\n"
     run = host.run("deploys/base.py")
-    assert run.changed == ["base | Write the host's configuration"], run.end
+    assert run.changed == [WRITES], run.end
     assert run.output.count(f"{EDITED} was edited since Hubstead wrote it") == 1
     kept = host.sudo(_KEPT)
     name, mode, user, *content = kept.split(maxsplit=3)
@@ -80,7 +82,7 @@ def test_a_host_of_an_earlier_version_has_no_notes(host: Service) -> None:
     host.sudo("rm -r /var/lib/hubstead/*")
     host.sudo(f"echo '# Written by Hubstead, an earlier one.' >{EDITED}")
     run = host.run("deploys/base.py")
-    assert "base | Write the host's configuration" in run.changed, run.end
+    assert WRITES in run.changed, run.end
     assert "was edited" not in run.output and "was there before" not in run.output
     assert host.run("deploys/base.py").changed == []
     host.sudo(f"echo '# mine' >{EDITED}")

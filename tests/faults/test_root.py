@@ -55,7 +55,7 @@ def test_the_time_zone_stays(host: Service) -> None:
     assert host.sudo(zone) == f"{ZONE}\nEurope/Zurich\n"
     assert host.run("--data", "base_timezone=Etc/UTC", "deploys/base.py").status == 0
     assert host.sudo(zone) == "/usr/share/zoneinfo/Etc/UTC\nEtc/UTC\n"
-    assert host.sudo(f"{_KEPT}; rm -r edited").endswith("644 root\nEurope/Zurich\n")
+    assert host.sudo(f"{_KEPT}; rm -r edited").endswith("600 root\nEurope/Zurich\n")
 
 
 def test_what_the_owner_edited_is_kept(host: Service) -> None:

@@ -153,8 +153,9 @@ def test_odd_names_and_paths_pass(service: Service) -> None:
 
 
 def test_switching_the_proxy_keeps_servers_and_leaves_nothing(service: Service) -> None:
-    before = service.manifest()
     with service.person("alice").kernel() as kernel:
+        # with the route to her server, whoever removed that before
+        before = service.manifest()
         kernel.run("memory = 'kept'")
         run = service.run("--data", "proxy=traefik", "deploys/all.py")
         assert run.status == 0, run.end

@@ -36,7 +36,9 @@ def test_the_summary_tells_how_to_go_on(story: Story) -> None:
 
 def test_the_second_deploy_changes_nothing(story: Story) -> None:
     assert (story.second.status, story.second.changed) == (0, []), story.second.end
-    assert story.second.operations == story.first.operations
+    # of the Hub's database, which is right by then
+    needless = 3
+    assert story.second.operations == story.first.operations - needless
     assert story.units_after == story.units_before
     assert "jupyterhub.service" in story.units_before
 

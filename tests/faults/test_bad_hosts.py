@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab import Lab
 from tests.kit.service import Service
-from tests.kit.support import PROJECT, down
 
 pytestmark = pytest.mark.slow
 
-INVENTORY = PROJECT / "tests/inventories/owner.py"
 NAME = "own.example.org"
 
 _UNTOUCHED = "ls -d /opt/hubstead /etc/hubstead /var/lib/hubstead 2>&1 | grep -vc 'No such' || true"
@@ -105,14 +101,6 @@ sha1sum /boot/initrd.img-$kernel >/var/lib/initramfs-tools/$kernel
 cat /dev/zero >/boot/full 2>/dev/null || true
 ! update-initramfs -u 2>&1
 """
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    lab = Lab()
-    lab.up(INVENTORY)
-    yield Service(lab, tmp_path_factory.mktemp("owner"), INVENTORY, NAME)
-    down(lab, INVENTORY)
 
 
 def check_refused(host: Service, reason: str) -> None:

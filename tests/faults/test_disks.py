@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from lab import Lab
 from tests.kit.service import Service
-from tests.kit.support import PROJECT, down
 
 pytestmark = pytest.mark.slow
 
-INVENTORY = PROJECT / "tests/inventories/owner.py"
 #: By where a disk is: its size, what is done to have something there, and what the run says
 SMALL = {
     "/var/lib/docker": ("900m", "true", "900 MiB free, and this run needs 1400 there, for {}."),
@@ -27,14 +22,6 @@ SMALL = {
         "2000 MiB free, and this run needs 2100 there, for /opt/hubstead, {}/docker.",
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    lab = Lab()
-    lab.up(INVENTORY)
-    yield Service(lab, tmp_path_factory.mktemp("owner"), INVENTORY, "own.example.org")
-    down(lab, INVENTORY)
 
 
 @pytest.mark.parametrize("place", SMALL)

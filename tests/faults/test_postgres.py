@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from lab import Lab
 from tests.kit.service import Service
 from tests.kit.shop import POSTGRES_LOOK, postgres
-from tests.kit.support import PROJECT, Run, down
+from tests.kit.support import PROJECT, Run
 
 pytestmark = pytest.mark.slow
 
-INVENTORY = PROJECT / "tests/inventories/owner.py"
 NAME = "own.example.org"
 
 #: Who comes where: our role and theirs, each with its password, in our database and in theirs
@@ -51,14 +48,6 @@ END
 def deploy(service: Service, *data: str) -> Run:
     arguments = [word for pair in data for word in ("--data", pair)]
     return service.run(*arguments, "deploys/postgres.py")
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    lab = Lab()
-    lab.up(INVENTORY)
-    yield Service(lab, tmp_path_factory.mktemp("owner"), INVENTORY, NAME)
-    down(lab, INVENTORY)
 
 
 @pytest.fixture(scope="module")

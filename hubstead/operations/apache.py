@@ -174,13 +174,16 @@ def listening(ports: Sequence[int]) -> Generator[StringCommand]:
         yield StringCommand(f"mv {NOTES}/ports.conf {PORTS} && rm -f {files.note_on(PORTS)}")
         in_ports_conf = DEFAULT_PORTS
     elif unwanted and (state.replaced or PORTS in state.pristine):
-        if not state.replaced:
+        ours = files.File(f"{_HEAD}# See conf-enabled/{LISTEN}.\n")
+        if state.replaced:
+            yield from files.present._inner({PORTS: ours})
+        else:
             yield StringCommand(
                 f"mkdir -p {NOTES} && cp -p {PORTS} {NOTES}/ports.conf.new"
                 f" && mv {NOTES}/ports.conf.new {NOTES}/ports.conf"
             )
-        text = f"{_HEAD}# See conf-enabled/{LISTEN}.\n"
-        yield from files.present._inner({PORTS: files.File(text)})
+            # nobody edited it, and it is kept already
+            yield files.write(PORTS, ours, files.STATE)
         in_ports_conf = frozenset()
     missing = [port for port in ports if port not in in_ports_conf | state.others]
     text = _HEAD + "".join(f"Listen {port}\n" for port in missing)

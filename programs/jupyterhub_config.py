@@ -137,14 +137,27 @@ def let_traefik_read_the_routes() -> None:
     """jupyterhub-traefik-proxy 2.1.0 writes its file through NamedTemporaryFile, so that only the
     Hub could read it (jupyterhub_traefik_proxy.traefik_utils.atomic_writing); here the unit's umask
     holds.
+
+    Traefik 3 lists the whole directory of its file provider at each change there, and on btrfs a
+    listing misses a name that rename(2) gives to another file meanwhile: for two seconds there was
+    no route, and everybody had a 404. So the name there is a link that stays, to a file in the
+    directory `routes` beside; what tells Traefik is the directory's time.
     """
     from jupyterhub_traefik_proxy import traefik_utils
 
     @contextmanager
     def atomic_writing(path: str) -> Iterator[IO[str]]:
-        with Path(f"{path}-tmp").open("w") as file:
+        link = Path(path)
+        target = Path("../routes", link.name)
+        routes, new = link.parent / target, link.parent / f"{target}-tmp"
+        with new.open("w") as file:
             yield file
-        Path(f"{path}-tmp").replace(path)
+        new.replace(routes)
+        if not link.is_symlink():
+            link.with_name(f"{link.name}-tmp").unlink(missing_ok=True)
+            link.with_name(f"{link.name}-tmp").symlink_to(target)
+            link.with_name(f"{link.name}-tmp").replace(link)
+        os.utime(link.parent)
 
     traefik_utils.atomic_writing = atomic_writing
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.neighbours import LIMITS, Bench
-from tests.kit.hub_client import HubClient, Kernel, KernelError, patiently
+from tests.kit.hub_client import HubClient, Kernel, KernelError
 from tests.kit.service import Service, container
 from tests.kit.support import eventually
 
@@ -112,8 +112,7 @@ def impatient(service: Service) -> Iterator[None]:
 
 
 def runs(person: HubClient) -> bool:
-    # Traefik has no route for a moment while they change: known, and not mended yet
-    return bool(patiently(lambda: person.api("GET", f"/users/{person.username}"))["servers"])
+    return bool(person.api("GET", f"/users/{person.username}")["servers"])
 
 
 def test_an_idle_server_is_stopped_and_a_busy_one_is_not(service: Service, impatient: None) -> None:

@@ -209,15 +209,9 @@ class HubClient:
         deadline = time.monotonic() + 3 * START
         while True:
             page = self.http.get(url, headers={"Accept": "text/html,*/*"}, follow_redirects=True)
-            # Traefik's own, for a moment while its routes change: known, and not mended yet
-            bare = page.status_code == 404 and page.text == "404 page not found\n"
-            again = 1 if bare else forms.refresh(page.text)
+            again = forms.refresh(page.text)
             if again is None:
                 return page
-            if bare:
-                assert time.monotonic() < deadline, f"404 {page.url}: {said}"
-                time.sleep(again)
-                continue
             if said is not None:
                 said.append(forms.said(page.text))
             assert time.monotonic() < deadline, f"{page.status_code} {page.url}: {said}"

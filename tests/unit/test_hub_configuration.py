@@ -286,20 +286,33 @@ def test_the_other_proxy_has_its_own(plan: Plan, host: Path, traefik_utils: Modu
 def test_traefiks_group_reads_the_routes(
     plan: Plan, host: Path, tmp_path: Path, traefik_utils: ModuleType
 ) -> None:
+    """Through a name that a change leaves alone, so that no listing of the directory misses it."""
     written(plan, host)
     loaded(host)
-    routes = tmp_path / "routes.toml"
-    routes.write_text("before")
+    for directory in ("dynamic", "routes"):
+        (tmp_path / directory).mkdir()
+    seen = tmp_path / "dynamic/routes.toml"
+    # as earlier versions wrote it
+    seen.write_text("before")
+
+    def write(text: str, before: str) -> int:
+        os.utime(seen.parent, (0, 0))
+        with traefik_utils.atomic_writing(str(seen)) as file:
+            file.write(text)
+            file.flush()
+            assert seen.read_text() == before
+        assert seen.read_text() == text
+        assert seen.parent.stat().st_mtime > 0  # what Traefik hears of
+        return seen.lstat().st_ino
+
     before = os.umask(0o027)
     try:
-        with traefik_utils.atomic_writing(str(routes)) as file:
-            file.write("after")
-            file.flush()
-            assert routes.read_text() == "before"
+        name = write("after", "before")
+        assert write("later", "after") == name
     finally:
         os.umask(before)
-    assert routes.read_text() == "after"
-    assert stat.S_IMODE(routes.stat().st_mode) == 0o640
+    assert [path.name for path in seen.parent.iterdir()] == ["routes.toml"]
+    assert stat.S_IMODE(seen.stat().st_mode) == 0o640
 
 
 # A process of its own: SQLAlchemy's listeners are for every engine, and for good.

@@ -26,8 +26,10 @@ USER = "traefik"
 API_USER = "jupyterhub"
 #: On loopback; one that root alone can take, and that nobody has (IANA)
 API_PORT = 10
-#: What Traefik watches: our certificate and API, and the routes, which the Hub writes
+#: What Traefik watches: our certificate and API, and a link to the routes, which the Hub writes
+#: beside (programs/jupyterhub_config.py says why)
 DYNAMIC = "/var/lib/traefik/dynamic"
+ROUTES = "/var/lib/traefik/routes"
 UNIT = "traefik.service"
 _FILE = f"/etc/systemd/system/{UNIT}"
 #: Traefik reads the certificate again when the file that names it changes
@@ -116,8 +118,8 @@ def traefik(site: Site) -> None:
                 group=USER,
             ),
             "/var/lib/traefik": files.Directory(),
-            # the Hub writes its routes here
             DYNAMIC: files.Directory(mode="2750", user=hub.USER, group=USER),
+            ROUTES: files.Directory(mode="2750", user=hub.USER, group=USER),
             certificate: files.File(
                 render(
                     "traefik",
@@ -183,7 +185,7 @@ PART = Proxy(
     lifts=(
         "# the proxy's group reads the routes that it writes",
         "UMask=0027",
-        f"ReadWritePaths={DYNAMIC}",
+        f"ReadWritePaths={DYNAMIC} {ROUTES}",
     ),
     absent=absent,
     verify=_verify,

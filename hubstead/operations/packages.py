@@ -81,8 +81,9 @@ class Packages(FactBase[PackagesState]):
 
 # apt-get waits for its locks by itself, dpkg does not: an apt-get that an earlier, killed run left
 # behind may still be at work. A package of the owner's that cannot be configured is left, and noted
-# down, where ours can. The index is fetched again when it is a day old or older than the sources. A
-# mirror that cannot be reached, or is too busy, is asked again for a minute.
+# down, where ours can. One that dpkg was unpacking when the power went is installed anew. The
+# index is fetched again when it is a day old or older than the sources. A mirror that cannot be
+# reached, or is too busy, is asked again for a minute.
 _INSTALL = f"""
 set -eu
 umask 022
@@ -120,6 +121,8 @@ if [ -n "$owner" ]; then
 fi
 install="apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef
     -o Dpkg::Options::=--force-confold --fix-broken --no-install-recommends -qy install"
+broken=$(dpkg-query -W -f '${{db:Status-Abbrev}}|${{binary:Package}}\n' | sed -n 's/^..R|//p')
+[ -z "$broken" ] || again $install --reinstall $broken || true
 again $install --download-only "$@"
 status=0
 $install "$@" || status=$?

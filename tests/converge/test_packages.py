@@ -37,6 +37,22 @@ def test_a_package_of_the_owners_that_never_configures_costs_nothing(lab: Lab) -
     assert "theirs" not in pyinfra(INVENTORY, "deploys/base.py").output
 
 
+def test_what_was_unpacked_as_the_power_went_is_installed_anew(lab: Lab) -> None:
+    """Whoever needs such a package, and whatever the run asks for."""
+    lab.run(NAME, "sudo apt-get -q update; sudo apt-get -qy install libjansson4 jq libjq1")
+    for package, state in (("libjq1", "unpacked"), ("libjansson4", "half-installed")):
+        status = f"/^Package: {package}$/,/^$/s/^Status: .*/Status: install reinstreq {state}/"
+        lab.run(NAME, f"sudo sed -i '{status}' /var/lib/dpkg/status")
+    waiting = "/^Package: jq$/,/^$/s/^Status: .*/Status: install ok unpacked/"
+    lab.run(NAME, f"sudo sed -i '{waiting}' /var/lib/dpkg/status; sudo dpkg --audit | grep -q .")
+    run = pyinfra(INVENTORY, "deploys/base.py")
+    assert run.status == 0, run.end
+    assert lab.run(NAME, "sudo dpkg --audit").stdout == ""
+    again = pyinfra(INVENTORY, "deploys/base.py")
+    assert (again.status, again.changed) == (0, []), again.end
+    assert "cannot be configured" not in run.output + again.output
+
+
 def test_a_lock_is_waited_for(lab: Lab) -> None:
     lab.run(NAME, "sudo apt-get -qy remove htop; sudo systemd-run -q --unit=upgrade "
             "python3 -c 'import fcntl, time; f = open(\"/var/lib/dpkg/lock-frontend\", \"w\");"

@@ -80,9 +80,14 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Spawner(Part):
-    """How people's servers run, on `network`: a bridge of the host's."""
+    """How people's servers run.
+
+    + network: a bridge of the host's, on which they are.
+    + absent: the removal of all that `deploy` brings, and of the servers; people's files stay.
+    """
 
     network: Callable[[Site], Network]
+    absent: Deploy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,11 @@ def _part(kind: type[P], choice: Choice, name: str) -> P:
 def proxies() -> dict[str, Proxy]:
     """Every proxy, chosen or not, by name."""
     return {name: _part(Proxy, PROXIES, name) for name in PROXIES.names}
+
+
+def spawners() -> dict[str, Spawner]:
+    """Every spawner, chosen or not, by name."""
+    return {name: _part(Spawner, SPAWNERS, name) for name in SPAWNERS.names}
 
 
 def proxy(site: Site) -> Proxy:

@@ -202,6 +202,16 @@ def ready(site: Site) -> None:
     )
 
 
+@deploy("files")
+def absent() -> None:
+    """Remove what makes them ready; the files stay."""
+    units.stopped(name="Stop listening for the Hub", unit=SOCKET_UNIT)
+    files.present(
+        name="Remove what made people's files ready",
+        entries={_LISTENER: None, _SERVICE: None},
+    )
+
+
 def _say_what_is_in_volumes(site: Site) -> None:
     found = host.get_fact(people_files.Volumes, VOLUMES, site[HubSettings].hub_files)
     if found["used"]:

@@ -48,6 +48,7 @@ GROUPS = (
     ("converge/test_local.py",),
     ("converge/test_takeover.py",),
     ("converge/test_shared_three.py",),
+    ("converge/test_removal.py",),
     ("converge/test_lab.py",),
     ("converge/test_packages.py",),
     ("faults/test_debian_upgrade.py",),

@@ -89,6 +89,13 @@ def absent(user: str) -> Generator[StringCommand]:
 
 
 @operation()
+def group_absent(group: str) -> Generator[StringCommand]:
+    """Ensure that there is no such group; files of it stay."""
+    if host.get_fact(Group, group):
+        yield StringCommand("groupdel", QuoteString(group))
+
+
+@operation()
 def member(user: str, group: str) -> Generator[StringCommand]:
     """Ensure that a user is in a group. It may be that of a package that is not there yet."""
     state = host.get_fact(Account, user)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -94,6 +94,47 @@ def network(network: str, subnet: str, options: dict[str, str]) -> Generator[Str
         state = None
     if state is None:
         yield StringCommand(creation(network, subnet, options))
+
+
+# What is ours by its name. A container of the owner's on the network keeps that, by an error.
+_OURS = r"""
+network=$1
+shift
+docker container ls --all --quiet --no-trunc --filter "name=^$network-" | sed 's/^/container /'
+docker network ls --quiet --no-trunc --filter "name=^$network\$" | sed 's/^/network /'
+for repository; do
+    docker image ls --format '{{.Repository}}:{{.Tag}}' "$repository" | sed 's/^/image /'
+done
+"""
+
+
+class Ours(FactBase[list[str]]):
+    """Containers, networks and images of people's servers, as the words `KIND NAME`, in the order
+    in which they can go; none where Docker does not answer.
+    """
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, network: str, repositories: list[str]) -> StringCommand:
+        quoted = [QuoteString(each) for each in (network, *repositories)]
+        return StringCommand("sh -c", QuoteString(_OURS), "sh", *quoted, "2>/dev/null || true")
+
+    def process(self, output: list[str]) -> list[str]:
+        return list(output)
+
+
+@operation()
+def absent(network: str, repositories: Sequence[str]) -> Generator[StringCommand]:
+    """Ensure that no container of people's servers runs or is left, nor their network and images.
+
+    Volumes stay. Rule: docker-container-rm(1), docker-network-rm(1), docker-image-rm(1).
+    """
+    for line in host.get_fact(Ours, network, list(repositories)):
+        kind, _, name = line.partition(" ")
+        remove = "rm --force" if kind == "container" else "rm"
+        yield StringCommand("docker", kind, remove, QuoteString(name), ">/dev/null")
 
 
 @dataclass(frozen=True)

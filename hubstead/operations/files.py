@@ -20,7 +20,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import stat
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
@@ -395,6 +395,29 @@ def link(target: str, path: str) -> StringCommand:
         "ln", "-sfT", QuoteString(target), QuoteString(f"{path}.new"),
         "&&", "mv", "-fT", QuoteString(f"{path}.new"), QuoteString(path),
     )  # fmt: skip
+
+
+class EmptyDirectories(FactBase[list[str]]):
+    """Directories without anything in them, at some paths and below. Rule: find(1), -empty."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, paths: list[str]) -> StringCommand:
+        quoted = [QuoteString(path) for path in paths]
+        return StringCommand("find", *quoted, "-depth -type d -empty 2>/dev/null || true")
+
+    def process(self, output: list[str]) -> list[str]:
+        return list(output)
+
+
+@operation()
+def cleared(paths: Sequence[str]) -> Generator[StringCommand]:
+    """Ensure that directories in which nothing is left are gone, with those below them."""
+    if host.get_fact(EmptyDirectories, list(paths)):
+        quoted = [QuoteString(path) for path in paths]
+        yield StringCommand("find", *quoted, "-depth -type d -empty -delete 2>/dev/null || true")
 
 
 @operation()

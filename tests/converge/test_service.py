@@ -8,7 +8,11 @@ from tests.kit.support import PROJECT
 
 pytestmark = pytest.mark.slow
 
-SCRIPTS = sorted(f"deploys/{path.name}" for path in (PROJECT / "deploys").glob("*.py"))
+SCRIPTS = sorted(
+    f"deploys/{path.name}"
+    for path in (PROJECT / "deploys").glob("*.py")
+    if path.name != "remove.py"
+)
 
 
 def test_a_plan_for_a_bare_host_lists_the_work_and_touches_nothing(story: Story) -> None:

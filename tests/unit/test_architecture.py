@@ -22,7 +22,7 @@ LAYERS = (
     {"certificates", "pages", "ports"},
     {"database", "edges", "people"},
     {"roles"},
-    {"retire"},
+    {"removal", "retire"},
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]

@@ -11,7 +11,9 @@ from pyinfra_cli.inventory import make_inventory
 
 from tests.unit.plans import PROJECT, Plan, Run
 
-SCRIPTS = sorted(path.stem for path in (PROJECT / "deploys").glob("*.py") if path.stem != "all")
+SCRIPTS = sorted(
+    path.stem for path in (PROJECT / "deploys").glob("*.py") if path.stem not in ("all", "remove")
+)
 INVENTORIES = sorted(path.stem for path in (PROJECT / "inventories").glob("*.py"))
 #: Where the inventories alone would leave out a role
 ACME = {"tls": "acme", "hub_user_domains": False, "hub_servers_name": "servers.example.org"}

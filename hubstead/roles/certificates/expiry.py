@@ -49,3 +49,11 @@ def expiry(site: Site) -> None:
     )
     units.running(name="Look for them every hour", unit=f"{_UNIT}.timer")
     units.retried(name="Look again after an alarm", unit=f"{_UNIT}.service", patience=_PATIENCE)
+
+
+@deploy("expiry")
+def absent() -> None:
+    """Remove the alarm."""
+    units.stopped(name="Look for certificates no more", unit=f"{_UNIT}.timer")
+    units.stopped(name="Stop a look", unit=f"{_UNIT}.service")
+    files.present(name="Remove the alarm", entries={_SERVICE: None, _TIMER: None})

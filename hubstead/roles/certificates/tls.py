@@ -40,6 +40,11 @@ REASON = "/usr/local/lib/hubstead/acme-reason"
 COMMAND = "/usr/local/sbin/hubstead-certificate"
 #: Tells that command what gets the certificate
 WAY = f"{INTERNAL}/way"
+_UNITS = [
+    f"/etc/systemd/system/{unit}.{suffix}"
+    for unit in ("hubstead-certificate", pairs.HOOKS)
+    for suffix in ("service", "timer")
+]
 
 
 def _asked(site: Site) -> list[Member]:
@@ -129,12 +134,6 @@ def tls(site: Site) -> None:
     _refuse_unfit_names(site)
     _foretell_root(site)
     way = settings.tls if site.plays("edge") else "internal"
-    own_units = [
-        f"/etc/systemd/system/{unit}.{suffix}"
-        for unit in ("hubstead-certificate", pairs.HOOKS)
-        for suffix in ("service", "timer")
-    ]
-
     accounts.system_group(name="Create the group hubstead-tls", group=GROUP)
     files.present(
         name="Write what issues the host's certificate",
@@ -150,7 +149,7 @@ def tls(site: Site) -> None:
             internal_ca.SCRIPT: files.File(program("internal-certificate.sh"), mode="755"),
             WAY: files.File(f"{way}\n"),
             COMMAND: files.File(program("hubstead-certificate.sh"), mode="755"),
-            **{path: files.File(render("tls", path)) for path in own_units},
+            **{path: files.File(render("tls", path)) for path in _UNITS},
         },
     )
     units.running(name="Try hooks again that fail", unit=f"{pairs.HOOKS}.timer")
@@ -217,3 +216,15 @@ def trust(site: Site) -> None:
         of={root_file(of): of.host for of in _asked(site)},
         source=f"{INTERNAL}/ca.pem",
     )
+
+
+@deploy("tls")
+def absent() -> None:
+    """Remove what issues certificates, and who may read their keys."""
+    for path in reversed(_UNITS):
+        unit = path.rpartition("/")[2]
+        units.stopped(name=f"Stop {unit}", unit=unit)
+    files.present(
+        name="Remove what issued certificates", entries=dict.fromkeys([COMMAND, *_UNITS], None)
+    )
+    accounts.group_absent(name="Remove the group hubstead-tls", group=GROUP)

@@ -124,6 +124,11 @@ def _refuse_outdated(
         )
 
 
+def _drop_in(server: Postgres) -> str:
+    """Below /etc it would count as a reason to restart."""
+    return f"/usr/local/lib/systemd/system/{server.unit}.d/hubstead.conf"
+
+
 def _unfit(site: Site, server: Postgres, found: cluster.FoundState) -> Iterator[str]:
     """Why a cluster that was there before Hubstead cannot be the Hub's as well."""
     unread = DATABASE_PORT, "not to be read by pg_lsclusters"
@@ -209,8 +214,7 @@ def postgres(site: Site) -> None:
     elif not outdated.begun:
         _refuse_unfit(site, present, found)
     tuning = f"{server.configuration}/conf.d/hubstead.conf"
-    # below /etc it would count as a reason to restart
-    drop_in = f"/usr/local/lib/systemd/system/{server.unit}.d/hubstead.conf"
+    drop_in = _drop_in(server)
     apart = site.db_apart
     hub = networks(site, site.hub) if apart else []
 
@@ -323,4 +327,35 @@ def postgres(site: Site) -> None:
         database="userdb",
         owner="userdb_owner",
         connect=readers,
+    )
+
+
+@deploy("postgres")
+def absent(site: Site) -> None:
+    """Have it serve nobody on other hosts; the cluster stays, with roles and databases."""
+    server = site.distribution.postgres
+    configuration = f"{server.configuration}/conf.d"
+    own = CLUSTER in site.machine.roles
+    files.present(
+        name="Remove its settings",
+        entries={
+            # with the key of the host's own authority, which goes
+            **({f"{configuration}/hubstead.conf": None} if site.db_apart else {}),
+            HOOK: None,
+            _drop_in(server).rpartition("/")[0]: None,
+        },
+    )
+    if site.db_apart:
+        accounts.outside(
+            name="Let it read no key of ours",
+            user=server.user,
+            group=certificates.GROUP,
+            keeper=configuration,
+        )
+    units.running(
+        name="Run PostgreSQL without them",
+        unit=server.unit,
+        packaged=True,
+        inputs=[configuration] if own else [],
+        reload_inputs=[] if own else [configuration],
     )

@@ -94,3 +94,9 @@ def userdb(site: Site) -> None:
         f"First login: {admin}; its password, on {site.here.name}: "
         f"sudo hub-users initial-password {admin}"
     )
+
+
+@deploy("userdb")
+def absent() -> None:
+    """Remove the command; the users table stays."""
+    files.present(name="Remove hub-users", entries={users_table.COMMAND: None})

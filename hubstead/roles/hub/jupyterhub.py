@@ -10,9 +10,9 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from hubstead import database, hub, parts, people, secrets, wheels
-from hubstead.notes import claim
+from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, files, hub_database, hub_settings, packages, units
-from hubstead.ports import hold_ports, refuse_another, refuse_taken_ports
+from hubstead.ports import hold_ports, refuse_another, refuse_taken_ports, release_ports
 from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.releases import release
@@ -21,8 +21,11 @@ from hubstead.settings.apart import ApartSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
+_DIRECTORY, _STATE = "/etc/jupyterhub", "/var/lib/jupyterhub"
+_CONFIGURATION = f"{_DIRECTORY}/jupyterhub_config.py"
 #: Without a secret, and nobody but the Hub has to read it
-SETTINGS = "/etc/jupyterhub/settings.json"
+SETTINGS = f"{_DIRECTORY}/settings.json"
+_UNIT = "/etc/systemd/system/jupyterhub.service"
 _PYTHON = "/opt/hubstead/hub/current/bin/python"
 _URL_FILE = f"{hub.CREDENTIALS}/database-url"
 
@@ -155,11 +158,7 @@ def _has_its_schema(site: Site) -> bool:
 @deploy("jupyterhub")
 def jupyterhub(site: Site) -> None:
     settings = site[HubSettings]
-    configuration, unit = (
-        "/etc/jupyterhub/jupyterhub_config.py",
-        "/etc/systemd/system/jupyterhub.service",
-    )
-    refuse_another(site, "jupyterhub", "jupyterhub.service", configuration)
+    refuse_another(site, "jupyterhub", "jupyterhub.service", _CONFIGURATION)
     refuse_taken_ports(site, "jupyterhub")
     has_its_schema = _has_its_schema(site)
     chosen = parts.chosen(site)
@@ -179,7 +178,7 @@ def jupyterhub(site: Site) -> None:
     accounts.system_user(
         name="Create the user jupyterhub",
         user=hub.USER,
-        home="/var/lib/jupyterhub",
+        home=_STATE,
         groups=[group for part in chosen for group in part.groups(site)],
     )
     packages.installed(
@@ -201,8 +200,8 @@ def jupyterhub(site: Site) -> None:
     files.present(
         name="Write the Hub's configuration",
         entries={
-            "/etc/jupyterhub": files.Directory(),
-            "/etc/jupyterhub/conf.d": files.Directory(),
+            _DIRECTORY: files.Directory(),
+            f"{_DIRECTORY}/conf.d": files.Directory(),
             hub.CREDENTIALS: files.Directory(mode="700"),
             **{
                 f"{hub.CREDENTIALS}/{name}": files.secret(text)
@@ -222,11 +221,11 @@ def jupyterhub(site: Site) -> None:
                 mode="640",
                 group=hub.USER,
             ),
-            configuration: files.File(program("jupyterhub_config.py")),
-            unit: files.File(
+            _CONFIGURATION: files.File(program("jupyterhub_config.py")),
+            _UNIT: files.File(
                 render(
                     "jupyterhub",
-                    unit,
+                    _UNIT,
                     user=hub.USER,
                     needs=needs,
                     credentials=sorted(credentials),
@@ -242,7 +241,7 @@ def jupyterhub(site: Site) -> None:
             name=f"Take the Hub's user out of the group {group}",
             user=hub.USER,
             group=group,
-            keeper="/etc/jupyterhub",
+            keeper=_DIRECTORY,
         )
     if not has_its_schema:
         hub_database.carried_over(
@@ -251,7 +250,7 @@ def jupyterhub(site: Site) -> None:
     units.running(
         name="Run JupyterHub",
         unit="jupyterhub.service",
-        inputs=["/etc/jupyterhub", "/opt/hubstead/hub/current"],
+        inputs=[_DIRECTORY, "/opt/hubstead/hub/current"],
     )
     if not has_its_schema:
         hub_database.filled(
@@ -266,3 +265,23 @@ def jupyterhub(site: Site) -> None:
         summarise(
             f"People's servers: {site.servers_name}, which needs a DNS record (docs/apart.md)"
         )
+
+
+@deploy("jupyterhub")
+def absent() -> None:
+    """Remove the Hub; its database stays, and what its owner has in conf.d."""
+    units.stopped(name="Stop JupyterHub", unit="jupyterhub.service")
+    release_ports("jupyterhub")
+    accounts.absent(name="Remove the user jupyterhub", user=hub.USER)
+    files.present(
+        name="Remove JupyterHub",
+        entries={
+            _UNIT: None,
+            hub.CREDENTIALS: None,
+            SETTINGS: None,
+            _CONFIGURATION: None,
+            _STATE: None,
+        },
+    )
+    files.cleared(name="Leave what is its owner's", paths=[_DIRECTORY])
+    files.present(name="Note down that it is gone", entries={f"{ROLES}/jupyterhub": None})

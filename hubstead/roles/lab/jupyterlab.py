@@ -12,7 +12,7 @@ from pyinfra.api.deploy import deploy
 
 from hubstead import certificates, database, secrets, wheels
 from hubstead.listeners import LOOPBACK
-from hubstead.notes import claim
+from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, files, packages, sites, units
 from hubstead.ports import refuse_another, refuse_taken_ports
 from hubstead.programs import program
@@ -37,6 +37,9 @@ OVERRIDES = f"{CONFIGURATION}/labconfig/default_setting_overrides.json"
 DATA = "/var/lib/jupyterlab"
 SYSTEM = "/etc/systemd/system"
 TMPFILES = "/etc/tmpfiles.d/hubstead-jupyterlab.conf"
+SITE = "hubstead-jupyterlab"
+#: Units of the login and of its relay, as what comes after `hubstead-login`
+LOGIN = (".service", ".socket", "-relay.service", "-relay.socket")
 
 
 class JupyterLabSettings(Settings):
@@ -149,7 +152,7 @@ def jupyterlab(site: Site) -> None:
                         credentials=CREDENTIALS,
                     )
                 )
-                for unit in (".service", ".socket", "-relay.service", "-relay.socket")
+                for unit in LOGIN
             },
         },
     )
@@ -171,8 +174,8 @@ def jupyterlab(site: Site) -> None:
 
 def _site(site: Site) -> None:
     server, port = site.distribution.nginx, site[EdgeSettings].proxy_port
-    ours = server.available("hubstead-jupyterlab")
-    shared = f"{server.directory}/conf.d/hubstead-jupyterlab.conf"
+    ours = server.available(SITE)
+    shared = f"{server.directory}/conf.d/{SITE}.conf"
     hook = f"{certificates.INTERNAL}/hooks/jupyterlab"
     files.present(
         name="Write Nginx's site",
@@ -190,7 +193,7 @@ def _site(site: Site) -> None:
                     edge_networks=site.edge_networks,
                 )
             ),
-            server.enabled("hubstead-jupyterlab"): files.Link(ours),
+            server.enabled(SITE): files.Link(ours),
             hook: files.File(sites.reload_hook(server), mode="755"),
         },
     )
@@ -206,3 +209,29 @@ def _site(site: Site) -> None:
             f"{certificates.INTERNAL}/current",
         ],
     )
+
+
+@deploy("jupyterlab")
+def absent(site: Site) -> None:
+    """Remove JupyterLab and its login; everybody's notebooks stay, and the account whose they are.
+
+    Nginx stays, for its own role to remove.
+    """
+    server = site.distribution.nginx
+    for unit in [*(f"hubstead-login{each}" for each in LOGIN[::-1]), "jupyterlab.service"]:
+        units.stopped(name=f"Stop {unit}", unit=unit)
+    files.present(
+        name="Remove JupyterLab",
+        entries={
+            server.enabled(SITE): None,
+            server.available(SITE): None,
+            f"{server.directory}/conf.d/{SITE}.conf": None,
+            **{f"{SYSTEM}/hubstead-login{each}": None for each in LOGIN},
+            f"{SYSTEM}/jupyterlab.service": None,
+            CONFIGURATION: None,
+            TMPFILES: None,
+        },
+    )
+    accounts.absent(name="Remove the user hubstead-login", user="hubstead-login")
+    accounts.group_absent(name="Remove the group that reads the token", group=TOKEN_GROUP)
+    files.present(name="Note down that it is gone", entries={f"{ROLES}/jupyterlab": None})

@@ -13,6 +13,8 @@ from hubstead.render import render
 from hubstead.settings.base import BaseSettings
 from hubstead.site import Site
 
+_SSHD = "/etc/ssh/sshd_config.d/10-hubstead.conf"
+
 
 def _root_login(user: str) -> str:
     return "prohibit-password" if user == "root" else "no"
@@ -95,14 +97,13 @@ def base(site: Site) -> None:
     )
 
     if login.over_ssh:
-        sshd = "/etc/ssh/sshd_config.d/10-hubstead.conf"
         files.present(
             name="Write sshd's rules",
             entries={
-                sshd: files.File(
+                _SSHD: files.File(
                     render(
                         "base",
-                        sshd,
+                        _SSHD,
                         passwords="yes" if ssh_passwords else "no",
                         root_login=_root_login(login.user),
                     )
@@ -112,6 +113,24 @@ def base(site: Site) -> None:
         units.running(
             name="Run sshd with them",
             unit=site.distribution.ssh_unit,
-            reload_inputs=[sshd],
+            reload_inputs=[_SSHD],
             packaged=True,
         )
+
+
+@deploy("base")
+def absent(site: Site) -> None:
+    """Remove sshd's rules, and all files of ours; packages stay, and their upgrades."""
+    files.present(name="Remove sshd's rules", entries={_SSHD: None})
+    if site.here.host.get_fact(Login, _sudo=False).over_ssh:
+        units.running(
+            name="Run sshd without them",
+            unit=site.distribution.ssh_unit,
+            reload_inputs=[_SSHD.rpartition("/")[0]],
+            packaged=True,
+        )
+    certificates.trusted(name="Trust the host's own authorities alone", authorities={})
+    files.present(
+        name="Remove the host's configuration",
+        entries={"/etc/hubstead": None, "/opt/hubstead": None, "/usr/local/lib/hubstead": None},
+    )

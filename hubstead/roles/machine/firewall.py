@@ -174,7 +174,7 @@ def policy(site: Site) -> Policy:
 @deploy("firewall")
 def firewall(site: Site) -> None:
     if not site[FirewallSettings].firewall:
-        _remove()
+        absent()
         return
     _refuse_other_firewalls(site)
     intended = policy(site)
@@ -208,7 +208,8 @@ def firewall(site: Site) -> None:
         units.running(name="Enforce them when Docker has started", unit=DOCKER_UNIT)
 
 
-def _remove() -> None:
+def absent() -> None:
+    """Remove the rules and what enforces them."""
     units.stopped(name="Stop enforcing the firewall's rules at boot", unit=UNIT)
     units.stopped(name="Stop enforcing them when Docker starts", unit=DOCKER_UNIT)
     chains.absent(name="Remove the firewall's rules", script=program("firewall-apply.sh"))

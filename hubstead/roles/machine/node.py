@@ -10,6 +10,8 @@ from hubstead.releases import release
 from hubstead.settings.base import BaseSettings
 from hubstead.site import Site
 
+COMMANDS = ("node", "npm", "npx")
+
 
 @deploy("node")
 def node(site: Site) -> None:
@@ -22,7 +24,16 @@ def node(site: Site) -> None:
             "/etc/hubstead/npm-registry": files.File(f"{registry}\n") if registry else None,
             **{
                 f"/usr/local/bin/{name}": files.File(program("node.sh"), mode="755")
-                for name in ("node", "npm", "npx")
+                for name in COMMANDS
             },
         },
+    )
+
+
+@deploy("node")
+def absent() -> None:
+    """Remove its commands."""
+    files.present(
+        name="Remove node, npm and npx",
+        entries={f"/usr/local/bin/{name}": None for name in COMMANDS},
     )

@@ -26,3 +26,9 @@ def python(site: Site) -> None:
         name="Put uv on the path",
         entries={"/usr/local/bin/uv": files.Link(f"{releases.ROOT}/uv/current/bin/uv")},
     )
+
+
+@deploy("python")
+def absent() -> None:
+    """Remove uv's command."""
+    files.present(name="Remove uv", entries={"/usr/local/bin/uv": None})

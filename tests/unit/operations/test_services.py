@@ -11,10 +11,19 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase, FactProcessError
 from pyinfra.context import ctx_state
-from pyinfra.facts import files
+from pyinfra.facts import files as pyinfra_files
 from pyinfra.facts.server import Which
 
-from hubstead.operations import certificates, checks, internal_ca, units, users_table
+from hubstead.operations import (
+    accounts,
+    certificates,
+    checks,
+    docker,
+    files,
+    internal_ca,
+    units,
+    users_table,
+)
 from hubstead.operations.accounts import (
     Account,
     AccountState,
@@ -63,6 +72,9 @@ RUNNING = UnitState(loaded=True, active=True, enabled=True, started=100, changed
             {"authorities": {"lab": b"PEM"}},
         ),
         (internal_ca.issued, {internal_ca.CertificateIsValid: True}, {}),
+        (accounts.group_absent, {accounts.Group: False}, {"group": "hubstead-tls"}),
+        (files.cleared, {files.EmptyDirectories: []}, {"paths": ["/etc/jupyterhub"]}),
+        (docker.absent, {docker.Ours: []}, {"network": "hubstead", "repositories": ["image"]}),
         (users_table.migrated, {users_table.Changes: []}, {"known": "/accounts.json"}),
         (
             users_table.declared,
@@ -77,6 +89,28 @@ def test_what_is_settled_is_left_alone(
     assert lines(operation, facts, **arguments) == []
 
 
+def test_what_is_left_of_peoples_servers_goes_in_its_order() -> None:
+    found = ["container 8f", "network 3c", "image hubstead/singleuser:1"]
+    sent = lines(docker.absent, {docker.Ours: found}, network="hubstead", repositories=["image"])
+    assert sent == [
+        "docker container rm --force 8f >/dev/null",
+        "docker network rm 3c >/dev/null",
+        "docker image rm hubstead/singleuser:1 >/dev/null",
+    ]
+
+
+def test_empty_directories_go_and_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "gone/inner").mkdir(parents=True)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/lines.py").touch()
+    paths = [str(tmp_path / name) for name in ("gone", "kept", "never")]
+    found = ask(files.EmptyDirectories(), paths)
+    (command,) = commands(files.cleared, {files.EmptyDirectories: found}, paths=paths)
+    command.run()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert ask(files.EmptyDirectories(), paths) == []
+
+
 UPDATE = "update-ca-certificates --fresh >/dev/null && touch /etc/ssl/certs/ca-certificates.crt"
 
 
@@ -87,7 +121,7 @@ def test_the_loss_of_the_users_table_is_told(
 ) -> None:
     facts = {
         users_table.Changes: ["create the users table (version 2)" if lost else "grant rights"],
-        files.File: {"mode": 600} if knew_people else None,
+        pyinfra_files.File: {"mode": 600} if knew_people else None,
     }
     with ctx_state.use(SimpleNamespace(is_executing=True)):
         sent = lines(users_table.migrated, facts, known="/accounts.json")

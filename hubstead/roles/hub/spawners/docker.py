@@ -364,6 +364,26 @@ def _deploy(site: Site) -> None:
     people.ready(site=site)
 
 
+@deploy("docker")
+def absent(site: Site) -> None:
+    """Remove people's servers and what runs them; Docker itself and people's files stay."""
+    for unit in (f"{FILTER}.socket", f"{FILTER}.service", f"{UNIT}.timer", f"{UNIT}.service"):
+        units.stopped(name=f"Stop {unit}", unit=unit)
+    units.stopped(name="Let go of the users' network", unit=f"{docker.HOLDER}.service")
+    people.absent()
+    docker.absent(
+        name="Remove people's servers, their network and image",
+        network=NETWORK,
+        repositories=[IMAGE, BASE],
+    )
+    # with what holds it (systemd.slice(5))
+    units.stopped(name="Stop their slice", unit=SLICE.partition("-")[0] + ".slice")
+    files.present(
+        name="Remove what ran them",
+        entries={path: None for path in (_LISTENER, _FILTER, _SERVICE, _TIMER, _HOLDER, _SLICE)},
+    )
+
+
 def _configuration(site: Site) -> hub.Configuration:
     """Servers: a container and a volume a user."""
     settings = site[HubSettings]
@@ -470,5 +490,6 @@ PART = Spawner(
     ),
     left=lambda site: (site.distribution.docker.group,),
     network=_network,
+    absent=absent,
     verify=_verify,
 )

@@ -54,6 +54,8 @@ SNAP = "/snap/bin/docker"
 #: All servers together, as systemd and Docker's cgroup driver of that name have it
 SLICE = "hubstead-users.slice"
 _SLICE = f"/etc/systemd/system/{SLICE}"
+#: Ends those of them that Docker has lost
+_STRAYS = "/usr/local/lib/hubstead/stray-servers"
 
 #: Run on the host: which of the arguments, each ADDRESS:PORT, answer there
 _ANSWERING = """
@@ -252,10 +254,15 @@ def _hold(site: Site) -> None:
         create=create,
         program=docker.PROGRAM,
         directory=CONTEXT,
+        strays=_STRAYS,
+        slice=SLICE,
     )
     files.present(
         name="Write what holds the users' network and image",
-        entries={_HOLDER: files.File(service)},
+        entries={
+            _STRAYS: files.File(program("stray_servers.py"), mode="755"),
+            _HOLDER: files.File(service),
+        },
     )
     units.running(
         name="Hold them",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra.api.exceptions import PyinfraError
 
 from hubstead import parts
+from hubstead.notes import ROLES
 from hubstead.operations import files
 from hubstead.progress import summarise, tier
 from hubstead.roles.care import former
@@ -62,6 +63,9 @@ def remove(site: Site) -> None:
         apache.absent(site=site)
     if there & {"nginx", "jupyterlab"}:
         nginx.absent(site=site)
+        files.present(
+            name="Note down that JupyterLab is gone", entries={f"{ROLES}/jupyterlab": None}
+        )
     if "certbot" in there:
         certbot.absent()
     if "resolver" in there:
@@ -72,8 +76,8 @@ def remove(site: Site) -> None:
     tier("hub")
     if "jupyterhub" in there:
         jupyterhub.absent()
-        for spawner in parts.spawners().values():
-            spawner.absent(site)
+    for spawner in parts.spawners().values():
+        spawner.absent(site)
     for name, proxy in parts.proxies().items():
         if name in there:
             proxy.absent(site)

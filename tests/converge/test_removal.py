@@ -6,7 +6,7 @@ import pytest
 
 from lab import Lab
 from tests.kit.service import NAME, PASSWORD, Deployed, Service
-from tests.kit.support import PROJECT, down, pyinfra
+from tests.kit.support import PROJECT, cut, down, pyinfra
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +59,9 @@ def test_the_service_goes_and_comes_back_with_its_people(service: Service) -> No
         kernel.run("open('diary', 'w').write('dear diary')")
     service.sudo(f"echo '# mine' >{LINES}")
 
+    script, *word = REMOVE
+    for moment in (4, 6, 8):
+        cut(moment, service.inventory, *word, script=script)
     run = service.run(*REMOVE)
     assert run.status == 0, run.end
     assert f"Removed from {NAME}; it has people's files in /srv/hubstead/files" in run.output

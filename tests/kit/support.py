@@ -61,14 +61,18 @@ def dry(inventory: str | Path, *arguments: str) -> Run:
 
 
 def cut(
-    seconds: float, inventory: str | Path, *arguments: str, power: Callable[[], object] = bool
+    seconds: float,
+    inventory: str | Path,
+    *arguments: str,
+    power: Callable[[], object] = bool,
+    script: str = "deploys/all.py",
 ) -> bool:
     """Start a deploy, and kill it after a while. Returns whether it was still at work.
 
     + power: cuts the host's, just before.
     """
     process = subprocess.Popen(
-        command(inventory, "deploys/all.py", *arguments),
+        command(inventory, script, *arguments),
         cwd=PROJECT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

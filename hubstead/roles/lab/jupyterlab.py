@@ -12,7 +12,7 @@ from pyinfra.api.deploy import deploy
 
 from hubstead import certificates, database, secrets, wheels
 from hubstead.listeners import LOOPBACK
-from hubstead.notes import ROLES, claim
+from hubstead.notes import claim
 from hubstead.operations import accounts, files, packages, sites, units
 from hubstead.ports import refuse_another, refuse_taken_ports
 from hubstead.programs import program
@@ -215,7 +215,7 @@ def _site(site: Site) -> None:
 def absent(site: Site) -> None:
     """Remove JupyterLab and its login; everybody's notebooks stay, and the account whose they are.
 
-    Nginx stays, for its own role to remove.
+    Nginx stays, for its own role to remove, and until then the note that this role was here.
     """
     server = site.distribution.nginx
     for unit in [*(f"hubstead-login{each}" for each in LOGIN[::-1]), "jupyterlab.service"]:
@@ -234,4 +234,3 @@ def absent(site: Site) -> None:
     )
     accounts.absent(name="Remove the user hubstead-login", user="hubstead-login")
     accounts.group_absent(name="Remove the group that reads the token", group=TOKEN_GROUP)
-    files.present(name="Note down that it is gone", entries={f"{ROLES}/jupyterlab": None})

@@ -36,7 +36,7 @@ CASES: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "none": (NONE, (_NO_DOMAINS, "hub_people_trust_each_other=true")),
 }
 #: Those that `make test` leaves to `make test-all`
-FURTHER = ("a name each, chp", "a name each, behind nginx", "one for all")
+FURTHER = ("a name each, chp", "a name each, behind nginx", "one for all, behind apache", "none")
 PARAMS = [
     pytest.param(case, marks=[pytest.mark.every] if case in FURTHER else []) for case in CASES
 ]
@@ -205,6 +205,7 @@ def test_a_logout_reaches_a_server_at_another_name(
     eventually("bob's server knows of his logout", is_out, 20)
 
 
+@pytest.mark.every
 def test_the_way_back_leaves_nothing_and_keeps_kernels(
     service: Apart, fresh: dict[str, Any], browser: Browser
 ) -> None:

@@ -30,6 +30,11 @@ CHALLENGE = "/.well-known/acme-challenge/token"
 #: What certbot does by itself is the same behind each front
 FIRST = pytest.mark.parametrize("front", ["traefik"], indirect=True)
 LAST = pytest.mark.parametrize("front", ["chp"], indirect=True)
+#: Those that `make test` leaves to `make test-all`
+FURTHER = ("nginx", "apache")
+PARAMS = [
+    pytest.param(front, marks=[pytest.mark.every] if front in FURTHER else []) for front in FRONTS
+]
 SHORT_ALARM = f"""
 mkdir -p /etc/systemd/system/{CHECK}.d
 cat >/etc/systemd/system/{CHECK}.d/test.conf <<END
@@ -108,7 +113,7 @@ until ss -Hltn sport = :8889 | grep -q .; do sleep 0.1; done
 """
 
 
-@pytest.fixture(scope="module", params=FRONTS)
+@pytest.fixture(scope="module", params=PARAMS)
 def front(request: pytest.FixtureRequest, acme: Pebble, lab: Lab) -> Iterator[Front]:
     front = Front(lab, acme, request.param)
     first = front.deploy()
@@ -334,7 +339,7 @@ def test_back_to_the_internal_authority_nothing_is_left(front: Front) -> None:
 
 
 @LAST
-@pytest.mark.parametrize("edge", ["nginx", "apache"])
+@pytest.mark.parametrize("edge", ["nginx", pytest.param("apache", marks=pytest.mark.every)])
 def test_the_authoritys_word_on_the_certificate_comes_along(
     front: Front, tmp_path: Path, edge: str
 ) -> None:

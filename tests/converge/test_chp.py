@@ -152,6 +152,7 @@ def test_odd_names_and_paths_pass(service: Service) -> None:
     odd.stop_server()
 
 
+@pytest.mark.every
 def test_switching_the_proxy_keeps_servers_and_leaves_nothing(service: Service) -> None:
     with service.person("alice").kernel() as kernel:
         # with the route to her server, whoever removed that before

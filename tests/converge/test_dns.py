@@ -115,6 +115,7 @@ def test_the_secret_is_roots_alone(front: Front, zone: Zone) -> None:
     assert zone.secret not in front.sudo("journalctl -b --no-pager | grep -v sudo")
 
 
+@pytest.mark.every
 def test_back_over_http_nothing_of_it_is_left(front: Front, zone: Zone) -> None:
     serial = front.serial()
     zone.stop()

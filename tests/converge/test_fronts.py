@@ -36,6 +36,11 @@ FRONTS = {
     "nginx": ("edge=nginx",),
     "apache": ("proxy=chp", "edge=apache"),
 }
+#: Those that `make test` leaves to `make test-all`; test_chp.py and test_edges.py are about them
+FURTHER = ("chp", "apache")
+PARAMS = [
+    pytest.param(front, marks=[pytest.mark.every] if front in FURTHER else []) for front in FRONTS
+]
 COMBINATIONS = {
     "traefik": (),
     "traefik behind nginx": ("edge=nginx",),
@@ -125,7 +130,7 @@ def at_work(service: Fronts, fresh: Any) -> Iterator[Kernel]:
         yield kernel
 
 
-@pytest.fixture(scope="module", params=FRONTS)
+@pytest.fixture(scope="module", params=PARAMS)
 def front(request: pytest.FixtureRequest, service: Fronts, acme: Pebble, at_work: Kernel) -> str:
     names, servers = json.dumps([NAME, f"www.{NAME}"]), f"servers.{NAME}"
     # an ACME server gives no wildcard by the challenge that is answered
@@ -177,6 +182,7 @@ def test_its_tls_is_rated_a(front: str, service: Fronts, testssl: Any) -> None:
     assert "365 days" in found["HSTS_time"]
 
 
+@pytest.mark.every
 def test_the_way_round_equals_a_fresh_deploy_and_keeps_kernels(
     service: Fronts, fresh: dict[str, Any], at_work: Kernel
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.kit.service import Service, container
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every]
 
 UNIT = "hubstead-users-image.service"
 NAME = "$(cat /opt/hubstead/singleuser/image)"

@@ -16,7 +16,7 @@ from tests.kit.login_client import LoginClient
 from tests.kit.shared import PORT, Shared
 from tests.kit.support import PROJECT, pyinfra
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every]
 
 INVENTORY = PROJECT / "tests/inventories/takeover.py"
 HOST = "old.example.edu"

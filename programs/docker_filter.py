@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
 import json
 import re
+import secrets
 import socket
 import sys
 import threading
@@ -200,6 +202,24 @@ def description(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str, 
     return checked | {"User": policy.user(owner), "HostConfig": host_config}
 
 
+def free_address(network: dict[str, Any]) -> str | None:
+    """One for a new server, at random from the upper half of a network as Docker describes it.
+
+    Docker itself gives the lowest that is free: that of a server which has just ended by itself, to
+    which the proxy leads its owner's browser until the Hub has noticed. None where no free one is
+    found.
+    """
+    (subnet,) = (ipaddress.IPv4Network(each["Subnet"]) for each in network["IPAM"]["Config"])
+    used = {each["IPv4Address"].partition("/")[0] for each in network["Containers"].values()}
+    half = subnet.num_addresses // 2
+    for _ in range(100):
+        # the last one is for all (RFC 919)
+        address = str(subnet[half + secrets.randbelow(half - 1)])
+        if address not in used:
+            return address
+    return None
+
+
 @dataclass(frozen=True)
 class Request:
     """A request that came whole."""
@@ -275,6 +295,13 @@ class Filter:
 
     def create(self, request: Request, found: re.Match[str]) -> Answer:
         wanted = description(self.policy, found["owner"], read_json(request.body))
+        network = self.ask(
+            Request("GET", f"{found['version']}/networks/{self.policy.network}", b"")
+        )
+        address = free_address(json.loads(network.body)) if network.status == 200 else None
+        if address:
+            place = {self.policy.network: {"IPAMConfig": {"IPv4Address": address}}}
+            wanted["NetworkingConfig"] = {"EndpointsConfig": place}
         return self.ask(Request("POST", request.target, json.dumps(wanted).encode()))
 
     def inspect(self, request: Request, found: re.Match[str]) -> Answer:

@@ -35,8 +35,8 @@ GROUPS = (
     ("converge/test_certificates.py", "converge/test_acme.py", "converge/test_dns.py"),
     ("attacks/test_origins.py", "attacks/test_below_a_path.py"),
     ("attacks/test_bodies.py", "attacks/test_connections.py", "attacks/test_docker_filter.py",
-     "attacks/test_files.py", "attacks/test_guessing.py", "attacks/test_memory.py",
-     "attacks/test_ports.py", "attacks/test_sessions.py"),
+     "attacks/test_addresses.py", "attacks/test_files.py", "attacks/test_guessing.py",
+     "attacks/test_memory.py", "attacks/test_ports.py", "attacks/test_sessions.py"),
     ("converge/test_resilience.py", "faults/test_docker.py", "converge/test_limits.py",
      "browser/test_browser.py", "converge/test_chp.py"),
     # both have a host that plays the internet, and this machine has room for one

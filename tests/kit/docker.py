@@ -47,6 +47,13 @@ WANTED: dict[str, Any] = {
         "AutoRemove": True, "Init": True, "Mounts": [],
     },
 }  # fmt: skip
+#: Shortened to what is read
+NETWORK: dict[str, Any] = {
+    "IPAM": {"Config": [{"Subnet": "172.30.0.0/29"}]},
+    "Containers": {ID: {"IPv4Address": "172.30.0.4/29"}, "2": {"IPv4Address": "172.30.0.5/29"}},
+}
+#: The one that is left in the upper half
+ADDRESS = "172.30.0.6"
 OURS: dict[str, Any] = {
     "Id": ID,
     "Name": f"/{NAME}",
@@ -68,6 +75,8 @@ class Docker:
             if self.container is None:
                 return Answer.says(404, "No such container")
             return Answer(200, json.dumps(self.container).encode())
+        if request.target.endswith("/networks/hubstead"):
+            return Answer(200, json.dumps(NETWORK).encode())
         return Answer(204 if request.method == "POST" else 200, b"")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from programs.docker_filter import Filter, Policy, RefusedError, Request
-from tests.kit.docker import CREATE, ID, IMAGE, NAME, OURS, POLICY, WANTED, Docker, changed
+from programs.docker_filter import Filter, Policy, RefusedError, Request, free_address
+from tests.kit.docker import ADDRESS, CREATE, ID, IMAGE, NAME, OURS, POLICY, WANTED, Docker, changed
 
 REMOVE = "?v=True&link=False&force=False"
 
@@ -21,13 +21,17 @@ def create(body: dict[str, Any] | bytes, target: str = CREATE) -> dict[str, Any]
     docker = Docker()
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     Filter(POLICY, docker).answer(Request("POST", target, text))
-    (asked,) = docker.asked
+    _, asked = docker.asked
     assert (asked.method, asked.target) == ("POST", target)
     return dict(json.loads(asked.body))
 
 
 def test_what_the_spawner_wants_is_made_with_what_the_policy_adds() -> None:
-    wanted = changed("HostConfig.OomScoreAdj", 500) | {"User": "70001:59000"}
+    place = {"hubstead": {"IPAMConfig": {"IPv4Address": ADDRESS}}}
+    wanted = changed("HostConfig.OomScoreAdj", 500) | {
+        "User": "70001:59000",
+        "NetworkingConfig": {"EndpointsConfig": place},
+    }
     assert create(WANTED) == wanted
     # an owner's other limits, and an engine that ends containers which remove themselves
     body = changed("HostConfig.AutoRemove", False)
@@ -160,6 +164,18 @@ def test_a_container_has_the_name_of_a_persons(name: str) -> None:
         create(WANTED, f"/v1.45/containers/create?name={name}")
 
 
+def test_a_new_server_gets_an_address_that_nobody_had_a_moment_ago() -> None:
+    """But by chance: each is as likely as another, and one that somebody has is left out."""
+    network: dict[str, Any] = {"IPAM": {"Config": [{"Subnet": "172.30.0.0/16"}]}, "Containers": {}}
+    given = {free_address(network) for _ in range(50)}
+    assert len(given) > 40
+    assert all(each and int(each.split(".")[2]) >= 128 for each in given)
+    # where none is left, Docker takes one of its own
+    having = {str(n): {"IPv4Address": f"192.0.2.{n}/28"} for n in range(8, 15)}
+    full = {"IPAM": {"Config": [{"Subnet": "192.0.2.0/28"}]}, "Containers": having}
+    assert free_address(full) is None
+
+
 def test_what_the_owner_shares_is_there_for_all_and_as_the_policy_has_it() -> None:
     policy = replace(POLICY, shared=["/srv/course:/course:ro"])
     binds = ["/srv/hubstead/files/ada:/home/jovyan:rw", "/srv/course:/course:ro"]
@@ -167,7 +183,7 @@ def test_what_the_owner_shares_is_there_for_all_and_as_the_policy_has_it() -> No
     body["Volumes"] = {"/home/jovyan": {}, "/course": {}}
     docker = Docker()
     Filter(policy, docker).answer(Request("POST", CREATE, json.dumps(body).encode()))
-    (asked,) = docker.asked
+    _, asked = docker.asked
     assert json.loads(asked.body)["HostConfig"]["Binds"] == binds
     for wrong in (binds[:1], [*binds, "/srv/x:/x:ro"], [binds[0], "/srv/course:/course:rw"]):
         body["HostConfig"]["Binds"] = wrong

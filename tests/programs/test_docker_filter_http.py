@@ -57,7 +57,7 @@ def test_a_request_is_answered_and_the_connection_ends(exchange: Exchange) -> No
 def test_a_request_may_come_in_pieces(exchange: Exchange) -> None:
     body = json.dumps(WANTED).encode()
     head = f"POST {CREATE} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    _, (asked,) = exchange(head[:9], head[9:], body[:99], body[99:], pause=0.02)
+    _, (_, asked) = exchange(head[:9], head[9:], body[:99], body[99:], pause=0.02)
     assert json.loads(asked.body)["Image"] == IMAGE
 
 
@@ -71,7 +71,7 @@ def test_what_follows_a_request_is_never_read(exchange: Exchange) -> None:
     body = json.dumps(WANTED).encode()
     head = f"POST {CREATE} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     _, asked = exchange(head + body + SECOND)
-    assert [each.target for each in asked] == [CREATE]
+    assert [each.target for each in asked] == ["/v1.45/networks/hubstead", CREATE]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ def is_former(document):
     size = re.compile(r"[0-9]+m")
     options = document.get("log-opts")
     return isinstance(options, dict) and size.fullmatch(str(options.get("max-size"))) and (
-        document == {
+        # the first versions left out exec-opts
+        {"exec-opts": [DRIVER + "=systemd"], **document} == {
             "exec-opts": [DRIVER + "=systemd"], "live-restore": True, "userland-proxy": False,
             "log-driver": "json-file", "log-opts": {**options, "max-file": "3"},
         })

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyinfra.api import OperationError
 
-from hubstead.operations import docker, files
+from hubstead.operations import docker, docker_daemon, files
 from hubstead.operations.docker import Images, ImagesState, Network, NetworkState
 from tests.unit.operations.support import lines
 
@@ -136,3 +140,28 @@ def test_an_archive_is_imported_once(tmp_path: Path) -> None:
         f" docker import /var/lib/hubstead/{tag}.tar hubstead/base:{tag} >/dev/null;"
     )
     assert lines(docker.imported, {Images: ImagesState((tag,))}, **arguments) == []
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_daemon_json_of_an_earlier_version_is_settled_by_one_run(
+    first: bool, tmp_path: Path
+) -> None:
+    """Of the first versions it lacked a key; with that, the second run took it for one of ours."""
+    path = tmp_path / "daemon.json"
+    former: dict[str, Any] = {
+        "live-restore": True,
+        "userland-proxy": False,
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "10m", "max-file": "3"},
+    }
+    ours = {"exec-opts": ["native.cgroupdriver=systemd"], "live-restore": True}
+    path.write_text(json.dumps(former if first else former | ours))
+
+    def run(script: str) -> str:
+        words = [sys.executable, "-I", "-S", "-c", docker_daemon._READ + script, str(path)]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    assert json.loads(run(docker_daemon._LOOK))["whole"] is False
+    run(docker_daemon._MERGE)
+    assert json.loads(path.read_text()) == ours
+    assert json.loads(run(docker_daemon._LOOK))["whole"] is True

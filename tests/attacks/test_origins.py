@@ -19,7 +19,7 @@ from tests.converge.test_cut import differences
 from tests.converge.test_fronts import settled
 from tests.kit.hub_client import Kernel, patiently
 from tests.kit.service import INVENTORY, NAME, PASSWORD, Deployed
-from tests.kit.support import down, eventually
+from tests.kit.support import down, eventually, params
 
 pytestmark = pytest.mark.slow
 
@@ -37,9 +37,6 @@ CASES: dict[str, tuple[str | None, tuple[str, ...]]] = {
 }
 #: Those that `make test` leaves to `make test-all`
 FURTHER = ("a name each, chp", "a name each, behind nginx", "one for all, behind apache", "none")
-PARAMS = [
-    pytest.param(case, marks=[pytest.mark.every] if case in FURTHER else []) for case in CASES
-]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +67,7 @@ def browser(service: Apart, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield browser
 
 
-@pytest.fixture(scope="module", params=PARAMS)
+@pytest.fixture(scope="module", params=params(CASES, FURTHER))
 def choice(request: pytest.FixtureRequest, service: Apart, at_work: Kernel) -> str | None:
     servers, settings = CASES[request.param]
     service.choose(servers, settings)

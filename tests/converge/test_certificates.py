@@ -19,7 +19,7 @@ from lab import Lab
 from lab.acme import Pebble
 from tests.kit.certificates import issue, names_extension, sign
 from tests.kit.front import CHECK, FRONTS, NAME, NAMES, Front
-from tests.kit.support import PROJECT, eventually
+from tests.kit.support import PROJECT, eventually, params
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +32,6 @@ FIRST = pytest.mark.parametrize("front", ["traefik"], indirect=True)
 LAST = pytest.mark.parametrize("front", ["chp"], indirect=True)
 #: Those that `make test` leaves to `make test-all`
 FURTHER = ("nginx", "apache")
-PARAMS = [
-    pytest.param(front, marks=[pytest.mark.every] if front in FURTHER else []) for front in FRONTS
-]
 SHORT_ALARM = f"""
 mkdir -p /etc/systemd/system/{CHECK}.d
 cat >/etc/systemd/system/{CHECK}.d/test.conf <<END
@@ -113,7 +110,7 @@ until ss -Hltn sport = :8889 | grep -q .; do sleep 0.1; done
 """
 
 
-@pytest.fixture(scope="module", params=PARAMS)
+@pytest.fixture(scope="module", params=params(FRONTS, FURTHER))
 def front(request: pytest.FixtureRequest, acme: Pebble, lab: Lab) -> Iterator[Front]:
     front = Front(lab, acme, request.param)
     first = front.deploy()

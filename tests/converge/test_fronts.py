@@ -26,7 +26,7 @@ from tests.browser.chromium import (
 from tests.converge.test_cut import differences
 from tests.kit.hub_client import Kernel, Site, patiently
 from tests.kit.service import INVENTORY, NAME, PASSWORD, STRANGER, Deployed, Service
-from tests.kit.support import Run, down, eventually
+from tests.kit.support import Run, down, eventually, params
 
 pytestmark = pytest.mark.slow
 
@@ -38,9 +38,6 @@ FRONTS = {
 }
 #: Those that `make test` leaves to `make test-all`; test_chp.py and test_edges.py are about them
 FURTHER = ("chp", "apache")
-PARAMS = [
-    pytest.param(front, marks=[pytest.mark.every] if front in FURTHER else []) for front in FRONTS
-]
 COMBINATIONS = {
     "traefik": (),
     "traefik behind nginx": ("edge=nginx",),
@@ -130,7 +127,7 @@ def at_work(service: Fronts, fresh: Any) -> Iterator[Kernel]:
         yield kernel
 
 
-@pytest.fixture(scope="module", params=PARAMS)
+@pytest.fixture(scope="module", params=params(FRONTS, FURTHER))
 def front(request: pytest.FixtureRequest, service: Fronts, acme: Pebble, at_work: Kernel) -> str:
     names, servers = json.dumps([NAME, f"www.{NAME}"]), f"servers.{NAME}"
     # an ACME server gives no wildcard by the challenge that is answered

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from lab import Lab
 from tests import timing
@@ -122,6 +124,13 @@ def down(lab: Lab, inventory: Path) -> None:
     lab.down(inventory, keep_snapshots=True)
     for name in names:
         (PROJECT / f".secrets/{name}.json").unlink(missing_ok=True)
+
+
+def params(cases: Iterable[str], further: Container[str]) -> list[Any]:
+    """Parameters of tests; those that are `further` are left to `make test-all`."""
+    return [
+        pytest.param(case, marks=[pytest.mark.every] if case in further else []) for case in cases
+    ]
 
 
 def eventually(what: str, condition: Callable[[], bool], seconds: float = 180) -> None:

@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel
@@ -69,6 +69,8 @@ def _words(annotation: Any, plural: bool = False) -> str:
     if annotation in _WORDS:
         return _WORDS[annotation][plural]
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(arguments[0], plural)
     if origin is Literal:
         return " or ".join(f'`"{value}"`' for value in arguments)
     if origin is list:

@@ -28,7 +28,7 @@ def _roles(site: Site) -> dict[str, bool]:
         "tls": True,
         "postgres": site.plays("db"),
         "python": hub or lab,
-        "userdb": hub or lab,
+        "userdb": lab or (hub and site[HubSettings].hub_authenticator == "users-table"),
         "node": hub,
         **{name: hub and name == spawner for name in SPAWNERS.names},
         **{name: hub and name == proxy for name in PROXIES.names},

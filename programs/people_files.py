@@ -49,6 +49,18 @@ PATIENCE = 10
 SKELETON = Path("/etc/skel")
 
 
+def is_another(account: str, owner: str) -> bool:
+    """Whether files are of an account which had the name before.
+
+    KIND.ID is one of a provider of that kind, a number one of the users table: those of two kinds
+    are not compared, or the files of all would be away after another way to log in was chosen
+    (hubstead_hub.sessions.is_another).
+    """
+    if not account or not owner or account.rpartition(".")[0] != owner.rpartition(".")[0]:
+        return False
+    return account != owner
+
+
 class FilesError(Exception):
     """Why there are no files for somebody at the moment; the person reads it."""
 
@@ -201,7 +213,7 @@ class Files:
         """The uid of somebody's directory, which is there then."""
         with self._locked(name):
             directory, owner = self.root / name, self._owner(name)
-            if account and owner not in ("", account):
+            if is_another(account, owner):
                 self._put_aside(name)
             self._adopt(name)
             if not directory.exists():
@@ -225,7 +237,7 @@ class Files:
     def leave(self, name: str, account: str) -> None:
         """Whoever has the name next finds nothing of this account."""
         with self._locked(name):
-            if account and self._owner(name) not in ("", account):
+            if is_another(account, self._owner(name)):
                 # somebody else by now
                 return
             self._adopt(name)
@@ -241,7 +253,7 @@ class Files:
         directory = self.root / name
         if not self.places.limits or not directory.exists():
             return {}
-        if account and self._owner(name) not in ("", account):
+        if is_another(account, self._owner(name)):
             # of who had the name before
             return {}
         use = self.quotas.of(directory.stat().st_uid)

@@ -96,6 +96,19 @@ def test_each_has_a_directory_of_a_uid_of_its_own(files: Files) -> None:
         assert path.stat().st_mode & 0o077 == 0
 
 
+def test_another_way_to_log_in_leaves_everybody_their_files(files: Files) -> None:
+    """Whoever has the name by the new one; from then on it is theirs as before."""
+    files.want("ada", "12")
+    (files.root / "ada/work.ipynb").write_text("kept")
+    files.want("ada", "oidc_5e.0f")
+    files.want("ada", "12")
+    files.want("ada", "oidc_5e.0f")
+    assert (files.root / "ada/work.ipynb").read_text() == "kept"
+    files.want("ada", "oidc_5e.1a")
+    assert not (files.root / "ada/work.ipynb").exists()
+    assert [path.name.startswith("ada.") for path in files.removed.iterdir()] == [True]
+
+
 def test_the_next_one_of_a_name_gets_nothing(files: Files) -> None:
     assert files.want("ada", "1") == FIRST
     (files.root / "ada/secret").write_text("of the first")

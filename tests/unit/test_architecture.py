@@ -20,7 +20,7 @@ LAYERS = (
     {"notes", "parts", "releases", "wanted"},
     {"listeners"},
     {"certificates", "pages", "ports"},
-    {"database", "edges", "people"},
+    {"database", "edges", "oauth", "people", "rules"},
     {"roles"},
     {"removal", "retire"},
 )

@@ -119,8 +119,9 @@ def test_the_hub_gets_what_the_settings_say(plan: Plan, host: Path) -> None:
     assert c.JupyterHub.proxy_class == "traefik_file"
     assert [service["name"] for service in c.JupyterHub.services] == ["metrics", "idle-culler"]
     assert [role["name"] for role in c.JupyterHub.load_roles] == ["metrics", "idle-culler"]
-    (templates,) = c.JupyterHub.template_paths
-    assert Path(templates, "change-password.html").is_file()
+    shared, of_the_table = c.JupyterHub.template_paths
+    assert Path(shared, "error.html").is_file()
+    assert Path(of_the_table, "change-password.html").is_file()
 
 
 @pytest.mark.parametrize(

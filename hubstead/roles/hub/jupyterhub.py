@@ -9,7 +9,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead import database, hub, parts, people, secrets, wheels
+from hubstead import database, hub, parts, people, rules, secrets, wheels
 from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, files, hub_database, hub_settings, packages, units
 from hubstead.ports import hold_ports, refuse_another, refuse_taken_ports, release_ports
@@ -207,6 +207,8 @@ def jupyterhub(site: Site) -> None:
                 f"{hub.CREDENTIALS}/{name}": files.secret(text)
                 for name, text in credentials.items()
             },
+            # no input of the unit: who may log in changes while it runs
+            rules.FILE: rules.written(site),
             # before what reads it: a Hub that restarts while a run is cut here still starts
             SETTINGS: files.File(
                 hub.settings_json(
@@ -214,6 +216,7 @@ def jupyterhub(site: Site) -> None:
                         _itself(site),
                         _apart(site),
                         people.configuration(site),
+                        rules.configuration(),
                         *(part.configuration(site) for part in chosen),
                         _culler(site),
                     ]
@@ -279,6 +282,7 @@ def absent() -> None:
             _UNIT: None,
             hub.CREDENTIALS: None,
             SETTINGS: None,
+            rules.FILE: None,
             _CONFIGURATION: None,
             _STATE: None,
         },

@@ -76,7 +76,13 @@ class Hub(running.Running[Browser]):
     lets_in = 302
 
     def __init__(
-        self, hub_users: HubUsers, directory: Path, ports: tuple[int, int], database: str = ""
+        self,
+        hub_users: HubUsers,
+        directory: Path,
+        ports: tuple[int, int],
+        database: str = "",
+        configuration: str = "hub_config.py",
+        **further: str,
     ) -> None:
         self.hub_users = hub_users
         self.url = f"http://127.0.0.1:{ports[0]}"
@@ -87,9 +93,10 @@ class Hub(running.Running[Browser]):
             "TEST_PUBLIC_URL": f"http://127.0.0.1:{ports[1]}",
             "TEST_READER_DSN": str(hub_users.reader_dsn),
             **({"TEST_HUB_DATABASE": database} if database else {}),
+            **further,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterhub", "-f", Path(__file__).with_name("hub_config.py")],
+            [sys.executable, "-m", "jupyterhub", "-f", Path(__file__).with_name(configuration)],
             cwd=directory,
             env=environment,
             stdout=self.log.open("w"),

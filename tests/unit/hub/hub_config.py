@@ -62,7 +62,9 @@ c.JupyterHub.hub_bind_url = os.environ["TEST_HUB_URL"]
 c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.spawner_class = NoSpawner
 c.JupyterHub.authenticator_class = UsersTableAuthenticator
-c.JupyterHub.template_paths = [str(resources.files("hubstead_hub") / "templates")]
+c.JupyterHub.template_paths = [
+    str(resources.files("hubstead_hub") / name) for name in ("table_templates", "templates")
+]
 c.JupyterHub.template_vars = {"files_of": Files()}
 c.JupyterHub.db_url = os.environ.get("TEST_HUB_DATABASE", "sqlite:///hub.sqlite")
 c.JupyterHub.db_kwargs = {"pool_pre_ping": True}

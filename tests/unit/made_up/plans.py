@@ -65,4 +65,4 @@ def test_settings_know_them() -> None:
     assert "'chp', 'guide' or 'traefik'" in mistake
     (mistake,) = check(TRUST | {"guest_book_page": 3})
     assert "did you mean `guest_book_pages`?" in mistake
-    assert '`"users-table"` or `"guest-book"`' in render()
+    assert '`"users-table"` or `"github"` or `"google"` or `"guest-book"`' in render()

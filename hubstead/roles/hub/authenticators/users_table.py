@@ -13,7 +13,8 @@ def _configuration(site: Site) -> hub.Configuration:
         traits={
             "JupyterHub": {
                 "authenticator_class": "hubstead_hub.authenticator.UsersTableAuthenticator",
-                "template_paths": [hub.packaged("hubstead_hub", "templates")],
+                # the page to change one's password, and its link in the menu
+                "template_paths": [hub.packaged("hubstead_hub", "table_templates")],
             },
             "UsersTableAuthenticator": {
                 "dsn_file": hub.credential_file("users"),
@@ -22,7 +23,6 @@ def _configuration(site: Site) -> hub.Configuration:
                 "servers_network": str(parts.spawner(site).network(site).subnet),
             },
         },
-        code=("end_sessions_of_who_left",),
     )
 
 

@@ -2,22 +2,21 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from jupyterhub.auth import Authenticator
 from tornado import web
 from traitlets import Integer, Unicode, default
 
 from hubstead_hub.later import TryLater
-from hubstead_hub.sessions import Marks, account_of, mark_of
+from hubstead_hub.may_stay import Ruled
+from hubstead_hub.sessions import account_of, is_another, kind_of, mark_of
 from hubstead_hub.turns import FullError, Turns
 from hubstead_userdb.errors import UnavailableError
-from hubstead_userdb.names import normalised
 from hubstead_userdb.passwords import DEFAULT_COST, DEFAULT_MIN_LENGTH, Passwords
 from hubstead_userdb.reader import UsersReader
 from hubstead_userdb.table import User
@@ -40,7 +39,7 @@ def _number(default: int, help: str, min: int, max: int | None = None) -> Intege
     return Integer(default, min=min, max=max, help=help).tag(config=True)
 
 
-class UsersTableAuthenticator(Authenticator):
+class UsersTableAuthenticator(Ruled):
     """Logs in whoever is enabled in the users table, admins as the table says.
 
     bcrypt and the database are used from two bounded sets of threads, so that neither a slow
@@ -91,10 +90,6 @@ class UsersTableAuthenticator(Authenticator):
         500, "Failed attempts from one address, over all names, before it has to wait.", min=1
     )
 
-    marks_file = Unicode(
-        "accounts.json", help="File in which the Hub keeps the state of each account it last saw."
-    ).tag(config=True)
-
     servers_network = Unicode(
         help="Network of the users' servers, such as 172.30.0.0/16; its first address is this "
         "host. A login from any other is known by that address, whatever X-Forwarded-For or "
@@ -105,19 +100,6 @@ class UsersTableAuthenticator(Authenticator):
     def _allow_all_default(self) -> bool:
         # The table is the list of who is allowed, unless the owner narrows it further.
         return not (self.allowed_users or self.allow_existing_users)
-
-    @default("auth_refresh_age")
-    def _auth_refresh_age_default(self) -> int:
-        return 60
-
-    @default("refresh_pre_spawn")
-    def _refresh_pre_spawn_default(self) -> bool:
-        return True
-
-    @default("auth_refresh_strict")
-    def _auth_refresh_strict_default(self) -> bool:
-        # Or tokens, and with them the pages of running servers, would outlive a disabled user.
-        return True
 
     @cached_property
     def passwords(self) -> Passwords:
@@ -130,11 +112,6 @@ class UsersTableAuthenticator(Authenticator):
         return Throttle(
             self.throttle_window, self.throttle_failures, self.throttle_address_failures
         )
-
-    @cached_property
-    def marks(self) -> Marks:
-        """The state of each account as the Hub last saw it."""
-        return Marks(Path(self.marks_file))
 
     @cached_property
     def _reader(self) -> UsersReader:
@@ -167,10 +144,6 @@ class UsersTableAuthenticator(Authenticator):
             ("/change-password", ChangePasswordHandler),
         ]
 
-    def normalize_username(self, username: str) -> str:
-        """Lower-case, as all names in the table are; ``username_map`` does not apply."""
-        return normalised(username)
-
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
         """The user's name and whether an admin, or None for a wrong name or password.
 
@@ -184,16 +157,19 @@ class UsersTableAuthenticator(Authenticator):
         if user.must_change_password:
             raise PasswordChangeRequired(user.username)
         former = account_of(self.marks.get(user.username))
-        if former not in (None, str(user.id)):
+        if is_another(str(user.id), former):
             # whose server may still run
             raise TryLater(
                 503,
                 "The former account of this name is being ended. Please try again in a minute.",
                 30,
             )
-        if former is None:
+        if not former or kind_of(former):
             self.marks.set({user.username: mark_of(user)})
-        return {"name": user.username, "admin": user.admin}
+        return {"name": user.username, "admin": self._is_admin(user)}
+
+    def _is_admin(self, user: User) -> bool:
+        return user.admin or self.rules.now.is_admin(user.username)
 
     async def verify(self, handler: Any, username: str, password: str) -> User | None:
         """The enabled user whose password this is, or None; with a limit on guessing."""
@@ -257,8 +233,8 @@ class UsersTableAuthenticator(Authenticator):
             return account_of(self.marks.get(name))
         return str(user.id) if user is not None else None
 
-    async def standing(self) -> dict[str, str]:
-        """The mark of each account (hubstead_hub.sessions.Marks).
+    async def standing(self, names: Iterable[str], active: Collection[Any]) -> dict[str, str]:
+        """The mark of each account (hubstead_hub.sessions.Marks), whatever the Hub has of it.
 
         None at all while the table cannot be read.
         """
@@ -267,7 +243,11 @@ class UsersTableAuthenticator(Authenticator):
         except UnavailableError as error:
             self.log.warning("Keeping all sessions: %s", error)
             return {}
-        return {user.username: mark_of(user) for user in users}
+        blocked = self.rules.now.blocks
+        return {
+            user.username: f"{user.id}-" if blocked(user.username) else mark_of(user)
+            for user in users
+        }
 
     async def refresh_user(self, user: Any, handler: Any = None) -> bool | dict[str, Any]:
         """False ends the session: of who is gone, disabled, or was given a new first password.
@@ -278,6 +258,8 @@ class UsersTableAuthenticator(Authenticator):
             # JupyterHub 6.1.1 sets this only for requests with a token, and reads it (in
             # BaseHandler.refresh_auth) for all that are refused here: 500 where 403 is meant.
             handler._token_authenticated = False
+        if self.rules.now.blocks(user.name):
+            return False
         try:
             row = await self._in_thread(self._database_executor, self._reader.find, user.name)
         except UnavailableError as error:
@@ -285,7 +267,8 @@ class UsersTableAuthenticator(Authenticator):
             return True
         if row is None or not row.enabled or row.must_change_password:
             return False
-        return True if row.admin == user.admin else {"name": user.name, "admin": row.admin}
+        admin = self._is_admin(row)
+        return True if admin == user.admin else {"name": user.name, "admin": admin}
 
     async def _with_database(
         self,

@@ -44,8 +44,24 @@ def mark_of(user: User) -> str:
 
 
 def account_of(mark: str | None) -> str | None:
-    """The number of the account, where there is a mark."""
+    """What stands for the account, where there is a mark: a number of the table, or KIND.ID."""
     return mark.split("-")[0] if mark else None
+
+
+def kind_of(account: str) -> str:
+    """Whose accounts it is one of: those of a provider, or (nothing) of the users table."""
+    return account.rpartition(".")[0]
+
+
+def is_another(account: str | None, former: str | None) -> bool:
+    """Whether a name has come to somebody else.
+
+    Accounts of two providers are not compared: who changes the way to log in says by that whose
+    names they are.
+    """
+    if not account or not former or kind_of(account) != kind_of(former):
+        return False
+    return account != former
 
 
 def _is_shut(mark: str) -> bool:
@@ -56,9 +72,9 @@ def _is_shut(mark: str) -> bool:
 class Marks:
     """The state of each account as the Hub last saw it, kept in a file between its runs.
 
-    A mark is the account's number, a dash, and what stands for its password, or nothing where it
-    may have no session. Where that is another, the sessions of before are over. Who has no mark yet
-    begins with that of the login, or with the one that is seen first.
+    A mark is the account, a dash, and what stands for its password, or nothing where it may have
+    no session. Where that is another, the sessions of before are over. Who has no mark yet begins
+    with that of the login, or with the one that is seen first.
     """
 
     def __init__(self, file: Path) -> None:
@@ -91,7 +107,7 @@ class Marks:
 
 
 class Ends:
-    """Ends what is over; `authenticator` has `standing` and `marks`, as UsersTableAuthenticator."""
+    """Ends what is over; the authenticator has `standing` and `marks`."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -112,15 +128,17 @@ class Ends:
         """Whose sessions are over, and the accounts' marks; None: there is no such account."""
         marks = self._authenticator.marks
         async with marks.lock:
-            standing = await self._authenticator.standing()
+            names = [name for (name,) in self._app.db.query(orm.User.name)]
+            active = [user for user in self._app.users.values() if user.active]
+            standing = await self._authenticator.standing(names, active)
             if not standing:
                 # not to be told from a table that was lost, and nobody could log in anyway
                 return {}
-            now = {name: standing.get(name) for (name,) in self._app.db.query(orm.User.name)}
+            now = {name: standing.get(name) or self._shut(marks.get(name)) for name in names}
             over: dict[str, str | None] = {}
             for name, mark in now.items():
                 before = marks.get(name)
-                if mark and before and account_of(mark) != account_of(before):
+                if is_another(account_of(mark), account_of(before)):
                     over[name] = None
                 elif mark is None or _is_shut(mark) or before not in (None, mark):
                     over[name] = mark
@@ -133,6 +151,12 @@ class Ends:
             }
             marks.set({**seen, **gone})
             return over
+
+    @staticmethod
+    def _shut(mark: str | None) -> str | None:
+        """For who is not in the users table: whoever came by another provider never was."""
+        account = account_of(mark)
+        return f"{account}-" if account and kind_of(account) else None
 
     async def _end(self, name: str, mark: str | None) -> None:
         """End cookies, tokens and servers; what cannot be ended now is at the next look."""

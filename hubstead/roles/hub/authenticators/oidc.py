@@ -1,0 +1,109 @@
+"""Login by any provider of OpenID Connect: Keycloak, Entra ID, Authentik, Dex, a university's."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from hubstead import hub, oauth
+from hubstead.operations import openid
+from hubstead.parts import Authenticator
+from hubstead.settings.accounts import AccountsSettings, check_provider
+from hubstead.settings.base import BaseSettings
+from hubstead.settings.model import Others, Settings
+from hubstead.site import Site
+from hubstead.texts import is_url
+
+
+class OidcSettings(Settings):
+    """Login by OpenID Connect; the secret is `hub_oidc_client_secret`."""
+
+    prefixes = ("hub_oidc_",)
+
+    hub_oidc_issuer: str | None = Field(
+        None,
+        description="The provider: the address before /.well-known/openid-configuration, such as "
+        "https://login.example.org/realms/lab. What it says there is asked for in each run.",
+    )
+    hub_oidc_client_id: str | None = Field(
+        None, description="What the provider calls this service; it gives a secret with it."
+    )
+    hub_oidc_name: str = Field(
+        "your organisation's account", description="What the button says after: Sign in with."
+    )
+    hub_oidc_username_claim: str = Field(
+        "preferred_username",
+        min_length=1,
+        description="What is somebody's name here. `email` counts if the provider has verified it.",
+    )
+    hub_oidc_groups_claim: str = Field(
+        "groups",
+        min_length=1,
+        description="What lists somebody's groups, for `hub_allowed_groups`.",
+    )
+    hub_oidc_scopes: list[str] = Field(
+        ["openid", "profile", "email"],
+        description="What the provider is asked for. `offline_access` lets servers go on while the "
+        "provider's own session has ended (docs/accounts.md).",
+    )
+
+    @field_validator("hub_oidc_issuer")
+    @classmethod
+    def _https(cls, value: str | None) -> str | None:
+        if value is not None and not is_url(value, "https"):
+            raise ValueError("not an address such as https://login.example.org/realms/lab")
+        return value
+
+    @field_validator("hub_oidc_scopes")
+    @classmethod
+    def _openid(cls, value: list[str]) -> list[str]:
+        if "openid" not in value:
+            raise ValueError('"openid" is what makes it OpenID Connect: add it')
+        return value
+
+    def check_beside(self, others: Others) -> None:
+        needed = {
+            "hub_oidc_issuer": self.hub_oidc_issuer,
+            "hub_oidc_client_id": self.hub_oidc_client_id,
+        }
+        check_provider(others, "oidc", needed)
+
+
+def _configuration(site: Site) -> hub.Configuration:
+    settings = site[OidcSettings]
+    assert settings.hub_oidc_issuer
+    document = openid.document(settings.hub_oidc_issuer, site[BaseSettings].base_ca_certificates)
+    return oauth.configuration(
+        site,
+        "OpenIDConnect",
+        settings.hub_oidc_client_id,
+        {
+            "issuer": settings.hub_oidc_issuer,
+            "authorize_url": document["authorization_endpoint"],
+            "token_url": document["token_endpoint"],
+            "userdata_url": document["userinfo_endpoint"],
+            "end_session_url": document.get("end_session_endpoint") or "",
+            "after_logout_url": oauth.home(site),
+            "login_service": settings.hub_oidc_name,
+            "username_claim": settings.hub_oidc_username_claim,
+            "scope": settings.hub_oidc_scopes,
+            **_groups(site),
+        },
+    )
+
+
+def _groups(site: Site) -> dict[str, object]:
+    accounts = site[AccountsSettings]
+    if not (accounts.hub_allowed_groups or accounts.hub_admin_groups):
+        return {}
+    claim = site[OidcSettings].hub_oidc_groups_claim
+    return {"manage_groups": True, "auth_state_groups_key": f"oauth_user.{claim}"}
+
+
+PART = Authenticator(
+    configuration=_configuration,
+    credentials=lambda site: oauth.credentials(site, "hub_oidc_client_secret"),
+    lock=oauth.LOCK,
+    verify=lambda site: oauth.answers(
+        "the provider", openid.address(site[OidcSettings].hub_oidc_issuer or "")
+    ),
+)

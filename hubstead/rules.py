@@ -1,0 +1,40 @@
+"""The rules of who may log in and stay, which a Hub reads again while it runs."""
+
+from __future__ import annotations
+
+import json
+
+from hubstead import hub
+from hubstead.operations import files
+from hubstead.settings.accounts import AccountsSettings
+from hubstead.site import Site
+
+#: Read by hubstead_hub.rules, again whenever it is another
+FILE = "/etc/hubstead/hub-rules.json"
+
+
+def written(site: Site) -> files.File:
+    """The file, whose names are nobody's to read but the Hub's."""
+    settings = site[AccountsSettings]
+    document = {
+        "everyone": settings.hub_allow_everyone,
+        "allowed": sorted(settings.hub_allowed_users),
+        "blocked": sorted(settings.hub_blocked_users),
+        "admins": sorted(settings.hub_admins),
+        "allowed_groups": sorted(settings.hub_allowed_groups),
+        "admin_groups": sorted(settings.hub_admin_groups),
+        "names": settings.hub_username_map,
+    }
+    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+    return files.File(f"{text}\n", mode="640", group=hub.USER)
+
+
+def configuration() -> hub.Configuration:
+    """What every way to log in of ours has."""
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {"template_paths": [hub.packaged("hubstead_hub", "templates")]},
+            "Ruled": {"rules_file": FILE},
+        },
+        code=("end_sessions_of_who_left",),
+    )

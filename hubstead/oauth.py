@@ -7,6 +7,7 @@ from typing import Any
 
 from hubstead import hub, secrets
 from hubstead.operations import checks
+from hubstead.progress import summarise
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
@@ -25,7 +26,7 @@ def configuration(
             name: {
                 "client_id": client_id,
                 "client_secret": hub.credential("client-secret"),
-                "oauth_callback_url": f"{home(site)}hub/oauth_callback",
+                "oauth_callback_url": callback(site),
                 **traits,
             },
         }
@@ -41,11 +42,18 @@ def credentials(site: Site, secret: str) -> dict[str, str]:
 
 
 def home(site: Site) -> str:
-    """The service's address, to which a provider leads people after a logout.
-
-    That and the one below it to which it leads after a login have to be registered there.
-    """
+    """The service's address, to which a provider leads people after a logout."""
     return f"{site.url}{site[HubSettings].hub_base_url}"
+
+
+def callback(site: Site) -> str:
+    """Where a provider leads people to after a login."""
+    return f"{home(site)}hub/oauth_callback"
+
+
+def told(site: Site) -> None:
+    """Say at the end of a run what has to be registered at the provider."""
+    summarise(f"The provider has to know: {callback(site)}, and after a logout {home(site)}")
 
 
 def answers(name: str, url: str) -> None:

@@ -1,3 +1,4 @@
+#!/usr/bin/python3 -I
 """Print what a provider of OpenID Connect says of itself, as JSON: ISSUER [PEM FILE…]
 
 Runs on the control machine, or by the interpreter of a host. It fails with one line of words.

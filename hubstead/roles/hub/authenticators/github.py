@@ -66,5 +66,6 @@ PART = Authenticator(
     configuration=_configuration,
     credentials=lambda site: oauth.credentials(site, "hub_github_client_secret"),
     lock=oauth.LOCK,
+    deploy=oauth.told,
     verify=lambda site: oauth.answers("GitHub", f"{site[GithubSettings].hub_github_url}/login"),
 )

@@ -1,0 +1,172 @@
+"""Ways to log in and who may: the settings, and what the Hub is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubstead.operations import openid
+from hubstead.settings.model import check
+from tests.unit.plans import TRUST, Plan, Run
+
+ISSUER = "https://login.example.org/realms/lab"
+DOCUMENT = {
+    "authorization_endpoint": f"{ISSUER}/auth",
+    "token_endpoint": f"{ISSUER}/token",
+    "userinfo_endpoint": f"{ISSUER}/userinfo",
+    "end_session_endpoint": f"{ISSUER}/logout",
+}
+OIDC = {
+    "hub_authenticator": "oidc",
+    "hub_oidc_issuer": ISSUER,
+    "hub_oidc_client_id": "hub",
+}
+GITHUB = {"hub_authenticator": "github", "hub_github_client_id": "Iv1"}
+GOOGLE = {"hub_authenticator": "google", "hub_google_client_id": "4711"}
+ADA = {"hub_allowed_users": ["ada"]}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        OIDC | ADA,
+        OIDC | {"hub_allowed_groups": ["Labor Müller"]},
+        OIDC | {"hub_allow_everyone": True},
+        GITHUB | {"hub_github_organizations": ["lab", "lab:staff"]},
+        GOOGLE | {"hub_google_domain": "example.org"},
+        GOOGLE | {"hub_admins": ["ada@example.org"]},
+        # settled for another day
+        {"hub_github_client_id": "Iv1", "hub_oidc_issuer": ISSUER},
+        {"hub_blocked_users": ["eve"]},
+    ],
+)
+def test_a_way_to_log_in_is_settled(data: dict[str, Any]) -> None:
+    assert check(TRUST | data) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (OIDC, ["`hub_authenticator` = 'oidc' lets nobody in", "`hub_allowed_users`"]),
+        (OIDC | {"hub_blocked_users": ["eve"]}, ["lets nobody in"]),
+        (GITHUB, ["'github' lets nobody in", "`hub_github_organizations`"]),
+        (GOOGLE, ["'google' lets nobody in", "`hub_google_domain`"]),
+        (
+            ADA | {"hub_authenticator": "oidc"},
+            ["needs `hub_oidc_issuer` and `hub_oidc_client_id`"],
+        ),
+        (ADA | {"hub_authenticator": "github"}, ["needs `hub_github_client_id`"]),
+        (OIDC | ADA | {"hub_oidc_issuer": "http://login.example.org"}, ["`hub_oidc_issuer`"]),
+        (OIDC | ADA | {"hub_oidc_scopes": ["profile"]}, ['"openid" is what makes it']),
+        (GITHUB | ADA | {"hub_github_url": "github.example.org"}, ["`hub_github_url`"]),
+        (GOOGLE | ADA | {"hub_google_domain": "@example.org"}, ["`hub_google_domain`"]),
+        (OIDC | {"hub_allowed_users": ["Ada"]}, ["'Ada' is not a user name"]),
+        (OIDC | {"hub_allowed_users": ["../x"]}, ["'../x' is not a user name"]),
+        (OIDC | {"hub_allowed_groups": [" "]}, ["is not a group's name"]),
+        (OIDC | ADA | {"hub_blocked_users": ["ada"]}, ["`hub_blocked_users` has 'ada'"]),
+        (OIDC | ADA | {"hub_username_map": {"a@b.org": "a", "c@b.org": "a"}}, ["two people"]),
+        (OIDC | ADA | {"hub_username_map": {"A@b.org": "a", "a@b.org": "b"}}, ["capitals"]),
+        (OIDC | ADA | {"hub_username_map": {"a": "b", "b": "c"}}, ["another name itself"]),
+        (OIDC | ADA | {"hub_alowed_users": []}, ["did you mean `hub_allowed_users`?"]),
+        ({"hub_authenticator": "odic"}, ["'github'", "'oidc'"]),
+    ],
+)
+def test_what_lets_nobody_in_or_the_wrong_one_is_refused(
+    data: dict[str, Any], words: list[str]
+) -> None:
+    (mistake,) = check(TRUST | data)
+    for word in words:
+        assert word in mistake
+
+
+@pytest.fixture
+def brought(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Path]]]:
+    """The secrets that providers gave; which documents were asked for."""
+    asked: list[tuple[str, list[Path]]] = []
+
+    def document(issuer: str, authorities: list[Path]) -> dict[str, str]:
+        asked.append((issuer, authorities))
+        return DOCUMENT
+
+    monkeypatch.setattr(openid, "document", document)
+    for name in ("OIDC", "GITHUB", "GOOGLE"):
+        monkeypatch.setenv(f"HUBSTEAD_HUB_{name}_CLIENT_SECRET", f"the secret of {name}")
+    return asked
+
+
+def traits(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run.files["/etc/jupyterhub/settings.json"])["traits"]
+    return found
+
+
+def test_the_hub_is_told_the_addresses_of_the_document(
+    plan: Plan, brought: list[tuple[str, list[Path]]]
+) -> None:
+    run = plan(data=OIDC | ADA | {"hub_base_url": "/jupyter/", "hub_names": ["hub.example.org"]})
+    run.execute()
+    assert brought == [(ISSUER, [])]
+    told = traits(run)
+    assert told["JupyterHub"]["authenticator_class"] == "hubstead_hub.oauth.OpenIDConnect"
+    provider = told["OpenIDConnect"]
+    assert provider["token_url"] == f"{ISSUER}/token"
+    assert provider["end_session_url"] == f"{ISSUER}/logout"
+    assert provider["oauth_callback_url"] == "https://hub.example.org/jupyter/hub/oauth_callback"
+    assert "manage_groups" not in provider
+    assert "UsersTableAuthenticator" not in told
+    files = run.files
+    assert files["/etc/jupyterhub/credentials/client-secret"] == "the secret of OIDC"
+    assert len(files["/etc/jupyterhub/credentials/crypt-key"]) == 64
+    unit = files["/etc/systemd/system/jupyterhub.service"]
+    assert "LoadCredential=client-secret:" in unit and "LoadCredential=users:" not in unit
+    assert "the secret of" not in "\n".join(run.sent.commands)
+    # of the part's lock
+    assert any("oauthenticator==" in text for text in run.sent.inputs)
+    assert not [name for name in run.names if name.startswith("userdb")]
+
+
+def test_groups_are_asked_for_where_one_counts(plan: Plan, brought: object) -> None:
+    run = plan(data=OIDC | {"hub_admin_groups": ["staff"], "hub_oidc_groups_claim": "realm.roles"})
+    run.execute()
+    provider = traits(run)["OpenIDConnect"]
+    assert provider["manage_groups"] is True
+    assert provider["auth_state_groups_key"] == "oauth_user.realm.roles"
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "expected"),
+    [
+        (
+            GITHUB | {"hub_github_organizations": ["lab"]},
+            "GitHub",
+            {"allowed_organizations": ["lab"], "scope": ["read:org"]},
+        ),
+        (GITHUB | ADA, "GitHub", {"allowed_organizations": [], "scope": []}),
+        (
+            GOOGLE | {"hub_google_domain": "example.org"},
+            "Google",
+            {"hosted_domain": ["example.org"], "whole_domain": True},
+        ),
+    ],
+)
+def test_other_providers_are_told_theirs(
+    plan: Plan, brought: object, data: dict[str, Any], name: str, expected: dict[str, Any]
+) -> None:
+    run = plan(data=data)
+    run.execute()
+    assert traits(run)[name].items() >= expected.items()
+
+
+def test_rules_are_the_hubs_to_read_and_restart_nothing(plan: Plan, brought: object) -> None:
+    rules = {"hub_blocked_users": ["eve"], "hub_username_map": {"Ä@example.org": "ae"}}
+    before, after = plan(data=OIDC | ADA), plan(data=OIDC | ADA | rules)
+    before.execute()
+    old = before.files
+    after.execute()
+    new = after.files
+    assert {path for path in new if new[path] != old.get(path)} == {"/etc/hubstead/hub-rules.json"}
+    written = json.loads(new["/etc/hubstead/hub-rules.json"])
+    assert written["blocked"] == ["eve"] and written["names"] == {"ä@example.org": "ae"}
+    assert written["allowed"] == ["ada"] and written["everyone"] is False

@@ -12,13 +12,16 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from tests.browser.namespace import namespace
 
 
-def trusting_home(directory: Path, authority: Path) -> Path:
-    """A home directory whose certificate store trusts an authority."""
+def trusting_home(directory: Path, *authorities: Path) -> Path:
+    """A home directory whose certificate store trusts these authorities."""
     store = directory / ".pki/nssdb"
     store.mkdir(parents=True)
-    for action in (["-N", "--empty-password"], ["-A", "-n", "hubstead", "-t", "C,,"]):
-        source = ["-i", str(authority)] if "-A" in action else []
-        subprocess.run(["certutil", "-d", f"sql:{store}", *action, *source], check=True)
+    actions = [["-N", "--empty-password"]]
+    for authority in authorities:
+        nickname = f"hubstead {len(actions)}"
+        actions.append(["-A", "-n", nickname, "-t", "C,,", "-i", str(authority)])
+    for action in actions:
+        subprocess.run(["certutil", "-d", f"sql:{store}", *action], check=True)
     return directory
 
 

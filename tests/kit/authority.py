@@ -27,7 +27,7 @@ class Authority:
     def __init__(self, root: Path) -> None:
         self.directory, self._scripts = root / "tls", root / "lib"
         for directory in (self.directory / "hooks", self._scripts):
-            directory.mkdir(parents=True)
+            directory.mkdir(parents=True, exist_ok=True)
         for path in (internal_ca.SCRIPT, pairs.INSTALL, pairs.TELL):
             self._script(path, program(f"{path.rpartition('/')[2]}.sh"))
         hooks = self._scripts / pairs.TELL.rpartition("/")[2]

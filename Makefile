@@ -66,7 +66,7 @@ locks: .venv/ready ## pin anew what locks/*.in and requirements*.in name
 	    $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' $$whole) \
 	    $$lock -o $${lock%.in}.txt || exit 1; done
 	@# a mirror's address must not get into the lock: hosts ask the registry of their own settings
-	for lock in locks/*/package.json; do rm -f $${lock%.json}-lock.json; \
+	for lock in locks/*/package.json tests/kit/identity_server/package.json; do rm -f $${lock%.json}-lock.json; \
 	    .venv/bin/uv tool run -q --from "$$(cat locks/node.in)" npm install --prefix $${lock%/*} \
 	    --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund \
 	    >/dev/null || exit 1; done

@@ -60,6 +60,10 @@ locks: .venv/ready ## pin anew what locks/*.in and requirements*.in name
 	.venv/bin/uv run -q --no-project --with "$$(grep -o '^jupyterhub==[0-9.]*' locks/hub.txt)" python -c \
 	    'from alembic.script import ScriptDirectory; from jupyterhub.dbutil import ALEMBIC_DIR; print(*(each.revision for each in ScriptDirectory(ALEMBIC_DIR).walk_revisions()), sep="\n")' \
 	    >locks/hub.revisions
+	@# and the scopes that a program may have
+	.venv/bin/uv run -q --no-project --with "$$(grep -o '^jupyterhub==[0-9.]*' locks/hub.txt)" python -c \
+	    'from jupyterhub.scopes import scope_definitions; print(*sorted(scope_definitions), sep="\n")' \
+	    >locks/hub.scopes
 	@# of a part: what goes with the lock of its component, and is not in that
 	for lock in locks/*/*.in; do whole=$${lock%/*}.txt; .venv/bin/uv pip compile -q --universal \
 	    --python-version 3.11 --generate-hashes --no-header --no-annotate -c $$whole \

@@ -150,8 +150,6 @@ def configuration(site: Site) -> hub.Configuration:
     return hub.Configuration(
         traits={
             "JupyterHub": {"template_vars": {"files_of": hub.made_by("hubstead_hub.files:Shown")}},
-            # what is in the trash still takes room, and a full disk has none for its records
-            "Spawner": {"args": ["--FileContentsManager.delete_to_trash=False"]},
         }
     )
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -I
-"""Print what a provider of OpenID Connect says of itself, as JSON: ISSUER [PEM FILE…]
+"""Print what a provider of OpenID Connect says of itself, as JSON: ISSUER [PEM TEXT…]
 
 Runs on the control machine, or by the interpreter of a host. It fails with one line of words.
 Rule: OpenID Connect Discovery 1.0, 4.
@@ -38,10 +38,13 @@ def checked(issuer: str, text: bytes) -> dict[str, str]:
 
 
 def main(issuer: str, *authorities: str) -> str:
-    """The document's addresses. Raises OSError and ValueError."""
+    """The document's addresses; authorities may sign its certificate beside those that are known.
+
+    Raises OSError and ValueError.
+    """
     context = ssl.create_default_context()
-    for path in authorities:
-        context.load_verify_locations(path)
+    for text in authorities:
+        context.load_verify_locations(cadata=text)
     with urllib.request.urlopen(address(issuer), timeout=PATIENCE, context=context) as answer:
         return json.dumps(checked(issuer, answer.read(MOST)))
 

@@ -262,3 +262,9 @@ _JupyterHubSingleUser.notify_activity = notify_activity
 
 c: Any = globals()["get_config"]()
 c.ServerApp.tornado_settings = {"xsrf_cookie_kwargs": {"secure": True}}
+# also what an extension forgot to protect
+c.ServerApp.allow_unauthenticated_access = False
+# an extension that is installed by a page runs with all that a person has
+c.LabApp.extension_manager = "readonly"
+# what is in the trash still takes room, and a full disk has none for its records
+c.FileContentsManager.delete_to_trash = False

@@ -29,15 +29,15 @@ class Answer(FactBase[str]):
     def default() -> str:
         return _NONE
 
-    def command(self, issuer: str) -> StringCommand:
-        text = QuoteString(program("openid_document.py"))
-        return StringCommand("python3 -I -c", text, QuoteString(issuer), "2>&1 || true")
+    def command(self, issuer: str, *authorities: str) -> StringCommand:
+        words = map(QuoteString, (program("openid_document.py"), issuer, *authorities))
+        return StringCommand("python3 -I -c", *words, "2>&1 || true")
 
     def process(self, output: list[str]) -> str:
         return output[-1] if output else _NONE
 
 
-def _here(issuer: str, authorities: Iterable[Path]) -> str:
+def _here(issuer: str, authorities: Iterable[str]) -> str:
     """The same on the control machine."""
     done = subprocess.run(
         [sys.executable, "-I", "-c", program("openid_document.py"), issuer, *authorities],
@@ -57,9 +57,11 @@ def document(issuer: str, authorities: Iterable[Path]) -> dict[str, str]:
 
     Raises PyinfraError where neither gets an answer that will do.
     """
-    here = _here(issuer, authorities)
+    texts = [path.read_text() for path in authorities]
+    here = _here(issuer, texts)
     if not here.startswith("{"):
-        there = host.get_fact(Answer, issuer)
+        # which may know no authority by now, nor one of ours
+        there = host.get_fact(Answer, issuer, *texts)
         if not there.startswith("{"):
             raise PyinfraError(
                 f"`hub_oidc_issuer` = {issuer!r} does not say how to log in by it; no host was "

@@ -113,6 +113,12 @@ class HubSettings(Settings):
         description="Servers that may be starting at the same time; others wait in line. By "
         "default two a processor core of the host: of 20 at once on two cores most gave up.",
     )
+    hub_server_limit: int | None = Field(
+        None,
+        ge=1,
+        description="Servers that may run at the same time; who comes then waits for a place. By "
+        "default there is no limit but `hub_servers_memory`.",
+    )
     hub_debug: bool = Field(False, description="Debug lines in the log.")
 
     @field_validator("hub_base_url")

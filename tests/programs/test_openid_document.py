@@ -83,12 +83,12 @@ def test_a_provider_is_asked_whose_certificate_is_known(
 ) -> None:
     monkeypatch.setenv("no_proxy", "localhost")
     issuer, authority = provider
-    found = json.loads(main(issuer, str(authority)))
+    found = json.loads(main(issuer, authority.read_text()))
     assert found["token_endpoint"] == f"{ISSUER}/token_endpoint"
     with pytest.raises(OSError, match="certificate verify failed"):
         main(issuer)
     with pytest.raises(OSError, match="404"):
-        main(f"{issuer}/other", str(authority))
+        main(f"{issuer}/other", authority.read_text())
 
 
 def test_the_control_machine_asks_first_and_then_the_host(

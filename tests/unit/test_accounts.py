@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyterhub.scopes import scope_definitions
 
 from hubstead.operations import openid
 from hubstead.settings.model import check
+from hubstead.settings.services import SCOPES
 from tests.unit.plans import TRUST, Plan, Run
 
 ISSUER = "https://login.example.org/realms/lab"
@@ -72,6 +74,12 @@ def test_a_way_to_log_in_is_settled(data: dict[str, Any]) -> None:
         (OIDC | ADA | {"hub_username_map": {"a": "b", "b": "c"}}, ["another name itself"]),
         (OIDC | ADA | {"hub_alowed_users": []}, ["did you mean `hub_allowed_users`?"]),
         ({"hub_authenticator": "odic"}, ["'github'", "'oidc'"]),
+        ({"hub_authenticator": "token"}, ["`hub_service_accounts`"]),
+        ({"hub_service_accounts": {"portal": ["admin:user"]}}, ["'admin:user'", "no scope"]),
+        ({"hub_service_accounts": {"portal": ["servers!eve"]}}, ["what follows !"]),
+        ({"hub_service_accounts": {"portal": []}}, ["may do nothing"]),
+        ({"hub_service_accounts": {"Portal": ["users"]}}, ["no name of a service"]),
+        ({"hub_service_accounts": {"metrics": ["users"]}}, ["Hubstead's own"]),
     ],
 )
 def test_what_lets_nobody_in_or_the_wrong_one_is_refused(
@@ -170,3 +178,22 @@ def test_rules_are_the_hubs_to_read_and_restart_nothing(plan: Plan, brought: obj
     written = json.loads(new["/etc/hubstead/hub-rules.json"])
     assert written["blocked"] == ["eve"] and written["names"] == {"ä@example.org": "ae"}
     assert written["allowed"] == ["ada"] and written["everyone"] is False
+
+
+def test_services_have_a_token_and_a_role_each(plan: Plan) -> None:
+    services = {"portal": ["admin:users", "servers!group=lab"], "a-board": ["list:users"]}
+    run = plan(data={"hub_authenticator": "token", "hub_service_accounts": services})
+    run.execute()
+    told = traits(run)["JupyterHub"]
+    assert told["authenticator_class"] == "hubstead_hub.token.TokenOnly"
+    credential = {"credential": "service-portal"}
+    assert {"name": "portal", "api_token": credential} in told["services"]
+    role = {"name": "service-a-board", "scopes": ["list:users"], "services": ["a-board"]}
+    assert role in told["load_roles"]
+    tokens = [run.files[f"/etc/jupyterhub/credentials/service-{name}"] for name in services]
+    assert len(set(tokens)) == 2 and {len(token) for token in tokens} == {64}
+    assert not [token for token in tokens if token in "\n".join(run.sent.commands)]
+
+
+def test_scopes_are_those_of_the_hubs_release() -> None:
+    assert set(SCOPES) == set(scope_definitions)

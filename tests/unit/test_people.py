@@ -72,6 +72,4 @@ def test_the_page_and_the_servers_know_of_limits(plan: Plan) -> None:
     limited, free = settings(**QUOTA), settings()
     made_by = {"made_by": "hubstead_hub.files:Shown", "arguments": []}
     assert limited["JupyterHub"]["template_vars"] == {"files_of": made_by}
-    assert "--FileContentsManager.delete_to_trash=False" in limited["Spawner"]["args"]
     assert "template_vars" not in free["JupyterHub"]
-    assert not [each for each in free["Spawner"]["args"] if "trash" in each]

@@ -19,6 +19,7 @@ from hubstead.releases import release
 from hubstead.render import render
 from hubstead.settings.apart import ApartSettings
 from hubstead.settings.jupyterhub import HubSettings
+from hubstead.settings.services import ServicesSettings, secret_of
 from hubstead.site import Site
 
 _DIRECTORY, _STATE = "/etc/jupyterhub", "/var/lib/jupyterhub"
@@ -49,6 +50,10 @@ def _itself(site: Site) -> hub.Configuration:
                 # every front is HTTPS
                 "tornado_settings": {"xsrf_cookie_kwargs": {"secure": True}},
                 "concurrent_spawn_limit": settings.hub_concurrent_spawns or 2 * site.machine.cores,
+                # a code that somebody else's page caught is worth nothing (RFC 9700, 2.1.1)
+                "oauth_require_pkce": True,
+                # None: what the memory of all servers holds
+                "active_server_limit": settings.hub_server_limit or 0,
                 "log_level": "DEBUG" if settings.hub_debug else "INFO",
                 # running servers outlive the Hub: it finds them again when it starts
                 "cleanup_servers": False,
@@ -115,6 +120,25 @@ def _warn(site: Site) -> None:
         )
 
 
+def _services(site: Site) -> hub.Configuration:
+    """Other programs, each with a token and a role of its own."""
+    services = site[ServicesSettings].hub_service_accounts
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {
+                "services": [
+                    {"name": name, "api_token": hub.credential(f"service-{name}")}
+                    for name in sorted(services)
+                ],
+                "load_roles": [
+                    {"name": f"service-{name}", "scopes": scopes, "services": [name]}
+                    for name, scopes in sorted(services.items())
+                ],
+            }
+        }
+    )
+
+
 def _culler(site: Site) -> hub.Configuration:
     """What stops servers that are idle, or old."""
     settings = site[HubSettings]
@@ -170,6 +194,8 @@ def jupyterhub(site: Site) -> None:
         "cookie-secret": site.secrets.generated("hub_cookie_secret", secrets.HEX),
         "metrics": site.secrets.generated("hub_metrics_token", secrets.TOKEN),
     }
+    for name in site[ServicesSettings].hub_service_accounts:
+        credentials[f"service-{name}"] = site.secrets.generated(secret_of(name), secrets.HEX)
     for part in chosen:
         credentials |= part.credentials(site)
 
@@ -219,6 +245,7 @@ def jupyterhub(site: Site) -> None:
                         rules.configuration(),
                         *(part.configuration(site) for part in chosen),
                         _culler(site),
+                        _services(site),
                     ]
                 ),
                 mode="640",

@@ -328,6 +328,9 @@ def test_nothing_secret_is_readable(site: Site) -> None:
     log = site.hub.log.read_text()
     for token in tokens:
         assert token.encode() not in database and token not in log
+    # who is refused has a code, which nobody took
+    site.log_in("a-code-of-nobody")
+    assert "a-code-of-nobody" not in site.hub.log.read_text()
 
 
 def test_a_login_of_somebody_elses_browser_is_none(site: Site) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 from oauthenticator.generic import GenericOAuthenticator
 from oauthenticator.github import GitHubOAuthenticator
 from oauthenticator.google import GoogleOAuthenticator
-from oauthenticator.oauth2 import OAuthenticator, OAuthLogoutHandler
+from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthenticator, OAuthLogoutHandler
 from tornado import web
 from tornado.httpclient import HTTPClientError
 from tornado.httputil import url_concat
@@ -34,6 +34,14 @@ def _error_of(error: HTTPClientError) -> str:
         return str(json.loads(error.response.body if error.response else b"")["error"])[:100]
     except (KeyError, TypeError, ValueError):
         return f"status {error.code}"
+
+
+class ProviderCallbackHandler(OAuthCallbackHandler):
+    """Where a provider leads people back to."""
+
+    def _request_summary(self) -> str:
+        """For the log, where JupyterHub 6.1.1 has the code of a login that failed (web.log_exception)."""
+        return f"{self.request.method} {self.request.path}"
 
 
 class ProviderLogoutHandler(EverywhereLogoutHandler, OAuthLogoutHandler):
@@ -58,6 +66,7 @@ class ProviderLogoutHandler(EverywhereLogoutHandler, OAuthLogoutHandler):
 class _Provider(MayStay, OAuthenticator):
     """What the providers share; comes before one of oauthenticator's among the bases."""
 
+    callback_handler = ProviderCallbackHandler
     logout_handler = ProviderLogoutHandler
 
     end_session_url = Unicode(

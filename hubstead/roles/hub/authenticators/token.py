@@ -1,0 +1,20 @@
+"""No login: people come with tokens, which a service of `hub_service_accounts` makes for them."""
+
+from __future__ import annotations
+
+from hubstead import hub
+from hubstead.parts import Authenticator
+from hubstead.site import Site
+
+
+def _configuration(site: Site) -> hub.Configuration:
+    return hub.Configuration(
+        traits={"JupyterHub": {"authenticator_class": "hubstead_hub.token.TokenOnly"}}
+    )
+
+
+def _verify(site: Site) -> None:
+    """Nothing: there is nobody to ask."""
+
+
+PART = Authenticator(configuration=_configuration, verify=_verify)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
@@ -29,7 +29,7 @@ class Answer(FactBase[str]):
     def default() -> str:
         return _NONE
 
-    def command(self, issuer: str, *authorities: str) -> StringCommand:
+    def command(self, issuer: str, authorities: Sequence[str]) -> StringCommand:
         words = map(QuoteString, (program("openid_document.py"), issuer, *authorities))
         return StringCommand("python3 -I -c", *words, "2>&1 || true")
 
@@ -61,7 +61,7 @@ def document(issuer: str, authorities: Iterable[Path]) -> dict[str, str]:
     here = _here(issuer, texts)
     if not here.startswith("{"):
         # which may know no authority by now, nor one of ours
-        there = host.get_fact(Answer, issuer, *texts)
+        there = host.get_fact(Answer, issuer, texts)
         if not there.startswith("{"):
             raise PyinfraError(
                 f"`hub_oidc_issuer` = {issuer!r} does not say how to log in by it; no host was "

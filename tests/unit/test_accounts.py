@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from jupyterhub.scopes import scope_definitions
+from pyinfra.api.exceptions import PyinfraError
 
 from hubstead.operations import openid
 from hubstead.settings.model import check
 from hubstead.settings.services import SCOPES
-from tests.unit.plans import TRUST, Plan, Run
+from tests.unit.plans import HUB, TRUST, Plan, Run
 
 ISSUER = "https://login.example.org/realms/lab"
 DOCUMENT = {
@@ -133,6 +134,19 @@ def test_the_hub_is_told_the_addresses_of_the_document(
     # of the part's lock
     assert any("oauthenticator==" in text for text in run.sent.inputs)
     assert not [name for name in run.names if name.startswith("userdb")]
+
+
+def test_a_host_is_asked_where_the_control_machine_gets_no_answer(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBSTEAD_HUB_OIDC_CLIENT_SECRET", "the secret of OIDC")
+    monkeypatch.setattr(openid, "_here", lambda issuer, authorities: "no route to host")
+    asked = {"openid-configuration": json.dumps(DOCUMENT)}
+    run = plan(data=OIDC | ADA, responses=asked)
+    run.execute()
+    assert traits(run)["OpenIDConnect"]["token_url"] == f"{ISSUER}/token"
+    with pytest.raises(PyinfraError, match=f"From this machine: no route to host. From .*{HUB}: "):
+        plan(data=OIDC | ADA, responses={"openid-configuration": "Name or service not known"})
 
 
 def test_groups_are_asked_for_where_one_counts(plan: Plan, brought: object) -> None:

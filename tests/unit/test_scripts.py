@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pyinfra.api import State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
 
+from hubstead.operations import openid
 from tests.unit.plans import PROJECT, Plan, Run
 
 SCRIPTS = sorted(
@@ -73,8 +75,12 @@ def prefixes(*plans: Operations) -> set[str]:
 
 
 @pytest.fixture
-def plans(plan: Plan) -> list[dict[str, Operations]]:
+def plans(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Operations]]:
     """For each case, what each script does alone, and what all.py does."""
+    # what providers give
+    for name in ("OIDC", "GITHUB"):
+        monkeypatch.setenv(f"HUBSTEAD_HUB_{name}_CLIENT_SECRET", "brought")
+    monkeypatch.setattr(openid, "document", lambda issuer, authorities: defaultdict(str))
     found = []
     for inventory, choice in CASES:
         data, tiers = read(inventory)

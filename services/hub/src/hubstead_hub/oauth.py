@@ -40,7 +40,7 @@ class ProviderCallbackHandler(OAuthCallbackHandler):
     """Where a provider leads people back to."""
 
     def _request_summary(self) -> str:
-        """For the log, where JupyterHub 6.1.1 has the code of a login that failed (web.log_exception)."""
+        """For the log: JupyterHub 6.1.1 writes the code of a login there that failed."""
         return f"{self.request.method} {self.request.path}"
 
 

@@ -1,0 +1,275 @@
+"""Another way to log in is one setting: OpenID Connect, GitHub, Google, with real servers.
+
+One host that served people of the users table goes from one to the next, and one lab host plays
+them all. Who may not is refused, who leaves is out within a minute, and nobody else notices.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.chromium import (
+    PATIENCE,
+    chromium,
+    compute,
+    context,
+    open_notebook,
+    trusting_home,
+)
+from tests.conftest import Deployed
+from tests.kit.hub_client import HubClient, Kernel
+from tests.kit.identity import IdentityProvider, Person, identity_provider
+from tests.kit.service import NAME, PASSWORD, Service, container
+from tests.kit.support import eventually
+
+pytestmark = pytest.mark.slow
+
+HUB = f"https://{NAME}"
+#: Seconds in which who left is out
+MINUTE = 60
+PEOPLE = {
+    "alice": Person("pw of alice", ("staff",), "alice@campus.example", domain="campus.example"),
+    "bob": Person("pw of bob", ("lab",), "bob@campus.example", domain="campus.example"),
+    "carol": Person("pw of carol", ("lab",), "carol@campus.example", domain="campus.example"),
+    "eve": Person("pw of eve", (), "eve@elsewhere.example"),
+    "../eve": Person("pw of eve", ("lab",), "eve2@elsewhere.example"),
+}
+#: What each way to log in needs beside its name
+SETTINGS = {
+    "oidc": {
+        "hub_oidc_client_id": "hub",
+        "hub_oidc_issuer": "https://id.example.net",
+        "hub_oidc_name": "Campus",
+        "hub_allowed_groups": ["lab"],
+        "hub_admin_groups": ["staff"],
+    },
+    "github": {
+        "hub_github_client_id": "hub",
+        "hub_github_organizations": ["campus:lab"],
+        "hub_admins": ["alice"],
+    },
+    "google": {"hub_google_client_id": "hub", "hub_google_domain": "campus.example"},
+}
+
+
+class Campus:
+    """The host, who vouches for its people, and what is set."""
+
+    def __init__(self, service: Service, provider: IdentityProvider, before: HubClient) -> None:
+        self.service, self.provider, self.before = service, provider, before
+
+    def deploy(self, authenticator: str, **changes: object) -> None:
+        """Deploy with another way to log in, or other rules; the second run changes nothing."""
+        trusted = {"base_ca_certificates": self.provider.trusted}
+        settings = {"hub_authenticator": authenticator} | SETTINGS[authenticator] | trusted
+        self.service.settings = tuple(
+            f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+            for key, value in (settings | changes).items()
+        )
+        first = self.service.run()
+        assert first.status == 0, first.end
+        self.output = first.output
+        units = self.service.units()
+        second = self.service.run()
+        assert (second.status, second.changed) == (0, []), second.end
+        assert self.service.units() == units
+
+    def try_to_log_in(self, name: str) -> tuple[HubClient, httpx.Response]:
+        client = HubClient(self.service.site, name)
+        return client, self.provider.log_in(client, name, f"pw of {name.removeprefix('../')}")
+
+    def person(self, name: str) -> HubClient:
+        """Somebody who logged in by the provider, with a token and a server that runs."""
+        client, answer = self.try_to_log_in(name)
+        assert answer.status_code == 302 and client.is_logged_in(), answer.text
+        client.take_token()
+        client.start_server()
+        return client
+
+    def is_out(self, client: HubClient) -> bool:
+        """Whether neither cookie nor token nor server is left."""
+        running = self.service.sudo("docker ps --format '{{.Names}}'").split()
+        with_token = client.request("GET", "/hub/api/user").status_code
+        plain = HubClient(client.site, client.username)
+        plain.http.cookies = client.http.cookies
+        return (
+            container(client.username) not in running
+            and with_token == 403
+            and not plain.is_logged_in()
+        )
+
+
+@pytest.fixture(scope="module")
+def campus(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campus]:
+    with pytest.MonkeyPatch.context() as environment:
+        service = deployed.alone()
+        # somebody of the users table, with a session and a notebook
+        alice = service.person("alice")
+        alice.notebook("work.ipynb", "'of the users table'")
+        with identity_provider(
+            service.lab,
+            tmp_path_factory.mktemp("authority"),
+            callbacks=[f"{HUB}/hub/oauth_callback"],
+            after_logout=[f"{HUB}/"],
+        ) as provider:
+            for name in SETTINGS:
+                variable = f"HUBSTEAD_HUB_{name.upper()}_CLIENT_SECRET"
+                environment.setenv(variable, provider.client_secret)
+            provider.people(PEOPLE)
+            provider.org_members({"campus": ["alice", "bob", "carol"]})
+            campus = Campus(service, provider, alice)
+            campus.deploy("oidc")
+            yield campus
+
+
+def kept(kernel: Kernel) -> bool:
+    """Whether the kernel is the one that had this variable."""
+    return kernel.run("print(kept)") == "kept\n"
+
+
+def test_files_stay_and_sessions_do_not(campus: Campus) -> None:
+    eventually("sessions of before are over", lambda: campus.is_out(campus.before), MINUTE)
+    alice = campus.person("alice")
+    assert alice.cells("work.ipynb") == ["'of the users table'"]
+    page = HubClient(campus.service.site, "alice").request("GET", "/hub/login").text
+    assert "Sign in with Campus" in page and "password" not in page.lower()
+
+
+def test_an_allowed_person_logs_in_and_out_in_a_browser(
+    campus: Campus, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    site, provider = campus.service.site, campus.provider
+    home = trusting_home(tmp_path_factory.mktemp("home"), site.ca, provider.ca)
+    with chromium(home, **{NAME: site.address}, **provider.names) as browser:
+        page = context(browser).new_page()
+
+        def log_in(name: str, password: str) -> None:
+            page.goto(f"{HUB}/hub/login")
+            page.get_by_role("button", name="Sign in with Campus").click()
+            page.get_by_label("Username").fill(name)
+            page.get_by_label("Password").fill(password)
+            page.get_by_role("button", name="Log in").click()
+
+        page.goto(f"{HUB}/hub/login")
+        page.screenshot(path=tmp_path / "login.png")
+        log_in("bob", "pw of bob")
+        page.wait_for_url(f"https://bob.{NAME}/user/bob/lab**", timeout=PATIENCE)
+        open_notebook(page, f"https://bob.{NAME}/user/bob/lab")
+        assert compute(page, "print(6*7)") == "42\n"
+        page.goto(f"{HUB}/hub/admin")
+        expect(page.get_by_text("You do not have permission")).to_be_visible()
+        # out of the provider as well: its form is there again
+        page.goto(f"{HUB}/hub/logout")
+        page.wait_for_url(f"{HUB}/**")
+        page.screenshot(path=tmp_path / "logged-out.png")
+        log_in("eve", "pw of eve")
+        expect(page.get_by_text("you may not use this service")).to_be_visible()
+        page.screenshot(path=tmp_path / "refused.png")
+        page.context.clear_cookies()
+        log_in("alice", "pw of alice")
+        page.wait_for_url(f"https://alice.{NAME}/user/alice/lab**", timeout=PATIENCE)
+        page.goto(f"{HUB}/hub/admin")
+        expect(page.get_by_role("button", name="Add Users")).to_be_visible()
+        page.screenshot(path=tmp_path / "admin.png")
+
+
+@pytest.mark.parametrize("name", ["eve", "../eve"])
+def test_who_may_not_is_refused_in_words(campus: Campus, name: str) -> None:
+    client, answer = campus.try_to_log_in(name)
+    assert answer.status_code == 403 and not client.is_logged_in()
+    assert "you may not" in answer.text or "You cannot log in here" in answer.text
+
+
+def test_who_leaves_the_settings_is_out_and_nobody_else_notices(campus: Campus) -> None:
+    bob, carol = campus.person("bob"), campus.person("carol")
+    with carol.kernel() as kernel:
+        kernel.run("kept = 'kept'")
+        units = campus.service.units()
+        campus.deploy("oidc", hub_blocked_users=["bob"])
+        assert campus.service.units() == units
+        eventually("bob is out", lambda: campus.is_out(bob), MINUTE)
+        assert campus.try_to_log_in("bob")[1].status_code == 403
+        assert kept(kernel) and carol.is_logged_in()
+    campus.deploy("oidc")
+    campus.person("bob")
+
+
+def test_who_leaves_the_provider_is_out_and_nobody_else_notices(campus: Campus) -> None:
+    bob, carol = campus.person("bob"), campus.person("carol")
+    with carol.kernel() as kernel:
+        kernel.run("kept = 'kept'")
+        campus.provider.people({name: who for name, who in PEOPLE.items() if name != "bob"})
+        eventually("bob is out", lambda: campus.is_out(bob), MINUTE)
+        assert kept(kernel) and carol.is_logged_in()
+    campus.provider.people(PEOPLE)
+
+
+def test_nobody_is_out_because_the_provider_is(campus: Campus) -> None:
+    carol = campus.person("carol")
+    with carol.kernel() as kernel:
+        kernel.run("kept = 'kept'; import time")
+        campus.provider.stop()
+        try:
+            visitor = HubClient(campus.service.site, "bob")
+            assert visitor.request("GET", "/hub/login").status_code == 200
+            # longer than an answer of the provider's counts, and its tokens last
+            kernel.run(f"time.sleep({MINUTE + 30})")
+            assert kept(kernel) and carol.is_logged_in()
+        finally:
+            campus.provider.start()
+        kernel.run("time.sleep(35)")
+        assert kept(kernel) and carol.is_logged_in()
+
+
+def test_a_wrong_secret_stops_logins_and_ends_nothing(campus: Campus) -> None:
+    carol = campus.person("carol")
+    with carol.kernel() as kernel, pytest.MonkeyPatch.context() as environment:
+        kernel.run("kept = 'kept'; import time")
+        environment.setenv("HUBSTEAD_HUB_OIDC_CLIENT_SECRET", "a-wrong-secret-of-mine")
+        campus.deploy("oidc")
+        _, answer = campus.try_to_log_in("bob")
+        assert answer.status_code == 503 and "refuses this Hub" in answer.text
+        journal = campus.service.sudo("journalctl -u jupyterhub --since -2min")
+        assert "the provider refuses us: invalid_client" in journal
+        assert "a-wrong-secret-of-mine" not in journal and "Traceback" not in journal
+        kernel.run(f"time.sleep({MINUTE})")
+        assert kept(kernel)
+    campus.deploy("oidc")
+    assert campus.provider.client_secret not in campus.output
+
+
+@pytest.mark.parametrize("way", ["github", "google"])
+def test_another_provider_is_one_setting(campus: Campus, way: str) -> None:
+    provider = campus.provider
+    carol = campus.person("carol") if way == "github" else None
+    campus.deploy(way)
+    if carol:
+        eventually("sessions of before are over", lambda: campus.is_out(carol), MINUTE)
+    alice, bob = campus.person("alice"), campus.person("bob")
+    assert alice.cells("work.ipynb") == ["'of the users table'"]
+    assert alice.api("GET", "/user")["admin"] == (way == "github")
+    client, answer = campus.try_to_log_in("eve")
+    assert answer.status_code == 403 and not client.is_logged_in()
+    with alice.kernel() as kernel:
+        kernel.run("kept = 'kept'")
+        if way == "github":
+            provider.org_members({"campus": ["alice", "carol"]})
+        else:
+            provider.people({name: who for name, who in PEOPLE.items() if name != "bob"})
+        eventually("bob is out", lambda: campus.is_out(bob), MINUTE)
+        assert kept(kernel) and alice.is_logged_in()
+    provider.people(PEOPLE)
+    provider.org_members({"campus": ["alice", "bob", "carol"]})
+
+
+def test_nothing_secret_is_in_the_journal(campus: Campus) -> None:
+    journal = campus.service.sudo("journalctl -u jupyterhub")
+    assert "oauth_callback" in journal
+    for secret in (campus.provider.client_secret, PASSWORD, "pw of", "code=", "access_token"):
+        assert secret not in journal

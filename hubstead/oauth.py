@@ -12,6 +12,8 @@ from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
 LOCK = "oauth"
+#: A button, and no form
+PAGE = (200, 'class="service-login"')
 
 
 def configuration(

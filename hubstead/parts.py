@@ -66,7 +66,12 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Authenticator(Part):
-    """How people log in."""
+    """How people log in.
+
+    + page: the status of the login page (RFC 9110, 15), and a part of its text.
+    """
+
+    page: tuple[int, str] = (200, 'name="password"')
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from hubstead import certificates, hub, parts
 from hubstead.listeners import LOOPBACK, Listener, listeners
 from hubstead.operations import checks, outside, users_table
 from hubstead.operations.checks import CURL
+from hubstead.parts import Authenticator
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.firewall import FirewallSettings
 from hubstead.settings.jupyterhub import HubSettings
@@ -118,13 +119,16 @@ def _front(site: Site) -> None:
     internal = site[TlsSettings].tls == "internal"
     trust = f"--cacert {certificates.INTERNAL}/ca.pem" if internal else "--insecure"
 
+    status, sign = parts.authenticator(site).page if is_hub else Authenticator.page
+
     checks.passes(
         name="Ask for the login page over HTTPS",
         part="The login page",
         script=f"""
-            {CURL} --fail {trust} \\
-                --resolve {name}:{https.port}:{LOOPBACK} \\
-                {site.url}{page} | grep -q 'name="password"'""",
+            answer=$({CURL} {trust} --write-out '%{{http_code}}' \\
+                --resolve {name}:{https.port}:{LOOPBACK} {site.url}{page})
+            echo "it says ${{answer##*>}} and not {status}, or has no {shlex.quote(sign)}"
+            case $answer in *{shlex.quote(sign)}*{status}) ;; *) false ;; esac""",
         mend=f"journalctl -u {https.unit}; journalctl -u {behind} on {site.hub.name}",
     )
     if site.servers_name:
@@ -141,12 +145,12 @@ def _front(site: Site) -> None:
         mend=f"journalctl -u {http.unit}",
     )
     if site[EdgeSettings].edge_ask_from_here:
-        _outside(site, page, https)
+        _outside(site, page, status, https)
 
 
-def _outside(site: Site, page: str, https: Listener) -> None:
+def _outside(site: Site, page: str, status: int, https: Listener) -> None:
     """The same from the control machine: what is between the two, the host cannot see."""
-    pages = [outside.Page(site.names[0], page, 200)]
+    pages = [outside.Page(site.names[0], page, status)]
     if site.servers_name:
         name, base = site.servers_name.replace("*", "any"), site[HubSettings].hub_base_url
         pages.append(outside.Page(name, f"{base}user/0/", 302))

@@ -66,6 +66,7 @@ PART = Authenticator(
     configuration=_configuration,
     credentials=lambda site: oauth.credentials(site, "hub_github_client_secret"),
     lock=oauth.LOCK,
+    page=oauth.PAGE,
     deploy=oauth.told,
     verify=lambda site: oauth.answers("GitHub", f"{site[GithubSettings].hub_github_url}/login"),
 )

@@ -59,6 +59,7 @@ PART = Authenticator(
     configuration=_configuration,
     credentials=lambda site: oauth.credentials(site, "hub_google_client_secret"),
     lock=oauth.LOCK,
+    page=oauth.PAGE,
     deploy=oauth.told,
     verify=lambda site: oauth.answers(
         "Google", "https://accounts.google.com/.well-known/openid-configuration"

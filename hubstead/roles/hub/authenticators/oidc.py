@@ -103,6 +103,7 @@ PART = Authenticator(
     configuration=_configuration,
     credentials=lambda site: oauth.credentials(site, "hub_oidc_client_secret"),
     lock=oauth.LOCK,
+    page=oauth.PAGE,
     deploy=oauth.told,
     verify=lambda site: oauth.answers(
         "the provider", openid.address(site[OidcSettings].hub_oidc_issuer or "")

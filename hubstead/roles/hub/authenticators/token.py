@@ -17,4 +17,6 @@ def _verify(site: Site) -> None:
     """Nothing: there is nobody to ask."""
 
 
-PART = Authenticator(configuration=_configuration, verify=_verify)
+PART = Authenticator(
+    configuration=_configuration, verify=_verify, page=(403, "There is no login here")
+)

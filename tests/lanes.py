@@ -30,6 +30,8 @@ GROUPS = (
     ("converge/test_three_hosts.py",),
     ("converge/test_cut.py",),
     ("browser/test_shared_lab.py", "converge/test_shared.py", "verify"),
+    ("converge/test_accounts.py",),
+    ("converge/test_reference_systems.py",),
     ("converge/test_fronts.py",),
     ("converge/test_upgrade.py", "faults/test_schema.py"),
     ("converge/test_certificates.py", "converge/test_acme.py", "converge/test_dns.py"),

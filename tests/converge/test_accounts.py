@@ -163,7 +163,7 @@ def test_an_allowed_person_logs_in_and_out_in_a_browser(
         open_notebook(page, f"https://bob.{NAME}/user/bob/lab")
         assert compute(page, "print(6*7)") == "42\n"
         page.goto(f"{HUB}/hub/admin")
-        expect(page.get_by_text("You do not have permission")).to_be_visible()
+        expect(page.get_by_role("heading", name="not authorized")).to_be_visible()
         # out of the provider as well: its form is there again
         page.goto(f"{HUB}/hub/logout")
         page.wait_for_url(f"{HUB}/**")

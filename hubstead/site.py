@@ -186,10 +186,20 @@ _sites: WeakKeyDictionary[Host, Site] = WeakKeyDictionary()
 
 
 def here() -> Site:
-    """The site of the host at hand. The first call of a run checks the whole inventory.
+    """The site of the host at hand, which has room for what a run writes there.
 
-    Raises SettingsError, TopologyError, and PyinfraError for a host that Hubstead cannot be
-    deployed to.
+    Raises as `found` does, and PyinfraError for a full disk.
+    """
+    site = found()
+    _refuse_full_disks(site)
+    return site
+
+
+def found() -> Site:
+    """The site of the host at hand, be its disks full: for what takes away, and writes nothing.
+
+    The first call of a run checks the whole inventory. Raises SettingsError, TopologyError, and
+    PyinfraError for a host that Hubstead cannot be deployed to.
     """
     host = cast(Host, ctx_host.get())
     if host not in _sites:
@@ -221,7 +231,6 @@ def _site(host: Host) -> Site:
         secrets=Secrets(hub.name, settings[SecretsSettings]),
     )
     _refuse_unfit_names(site)
-    _refuse_full_disks(site)
     return site
 
 

@@ -58,6 +58,8 @@ def test_the_service_goes_and_comes_back_with_its_people(service: Service) -> No
     with alice.kernel() as kernel:
         kernel.run("open('diary', 'w').write('dear diary')")
     service.sudo(f"echo '# mine' >{LINES}")
+    # a full disk, which stops what brings something
+    service.sudo("mount -t tmpfs -o size=5m disk /var/log")
 
     script, *word = REMOVE
     for moment in (4, 6, 8):
@@ -72,6 +74,8 @@ def test_the_service_goes_and_comes_back_with_its_people(service: Service) -> No
     again = service.run(*REMOVE)
     assert (again.status, again.changed) == (0, []), again.end
 
+    assert "/var/log has 5 MiB free" in service.run().output
+    service.sudo("umount /var/log")
     assert service.run().status == 0
     # its authority is a new one
     (service.directory / "ca.pem").unlink()

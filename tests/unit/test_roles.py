@@ -198,6 +198,14 @@ def test_what_a_deployed_host_has_by_now_needs_no_room(plan: Plan) -> None:
     assert plan(machine=DEBIAN_13 | {"bare": False}, responses={"df --block": answer}).names
 
 
+def test_a_removal_needs_no_room(plan: Plan) -> None:
+    """It makes some."""
+    there = DEBIAN_13 | {"bare": False, "roles": ["jupyterhub"]}
+    names = {"hub_names": ["hub.example.org"], "remove_service": "hub.example.org"}
+    run = plan("remove", there, names, {"df --block": disk("/", 0)})
+    assert "jupyterhub | Stop JupyterHub" in run.names
+
+
 @pytest.mark.parametrize(
     ("role", "port", "key"),
     [

@@ -4,13 +4,16 @@
 `jupyterhub upgrade-db` commits each step, and leaves a copy of PostgreSQL's to the owner
 (JupyterHub, "Upgrading JupyterHub"). Here a dump is made while the Hub is stopped; people's servers
 go on. Where the new schema cannot be made, or the Hub does not answer with it, the dump is put
-back, and the files in the archive, which the Hub then starts with. Arguments: the file with the URL
-of the database (SQLAlchemy, "Database URLs"), the dump to make, the archive.
+back, and the files in the archive, which the Hub then starts with. Until then the dump lies beside
+the archive: after a try that was cut between two steps, it is the one of before that try which
+counts. Arguments: the file with the URL of the database (SQLAlchemy, "Database URLs"), where the
+dump is in the end, the archive.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +96,25 @@ def start() -> None:
         raise FailedError(f"the Hub does not start:\n{lines.rstrip()}") from None
 
 
+def revision(dump: Path) -> str:
+    """The schema of the database in a dump, as `alembic_version` has it."""
+    with dump.open() as lines:
+        for line in lines:
+            if re.match(r"COPY public\.alembic_version ", line):
+                return next(lines).strip()
+    return ""
+
+
+def dump_to(dump: Path, database: str, env: dict[str, str]) -> None:
+    """Make the dump; one of before another schema stays, as the database is half-way by now."""
+    part = dump.with_suffix(".part")
+    do("pg_dump", f"--file={part}", f"--dbname={database}", env=env)
+    if dump.exists() and revision(dump) != revision(part):
+        part.unlink()
+    else:
+        part.rename(dump)
+
+
 def go_back(database: str, env: dict[str, str], dump: Path, archive: Path) -> None:
     do("systemctl", "stop", UNIT)
     if dump.exists():
@@ -102,6 +124,12 @@ def go_back(database: str, env: dict[str, str], dump: Path, archive: Path) -> No
     if archive.exists():
         do("tar", "-C", "/", "-xpf", str(archive))
     start()
+
+
+def finish(before: Path, dump: Path, archive: Path) -> None:
+    """No try is under way any more."""
+    if before.exists():
+        before.rename(dump)
     archive.unlink(missing_ok=True)
 
 
@@ -109,26 +137,27 @@ def main(url_file: str, dump: Path, archive: Path) -> str | None:
     """Returns why the Hub is as it was, None where it is carried over."""
     database, env = client(Path(url_file).read_text().strip())
     os.umask(0o077)
-    part = dump.with_suffix(".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
+    before = archive.with_suffix(".sql")
+    for path in (before, dump):
+        path.parent.mkdir(parents=True, exist_ok=True)
     do("systemctl", "stop", UNIT)
     try:
-        do("pg_dump", f"--file={part}", f"--dbname={database}", env=env)
-        part.rename(dump)
+        dump_to(before, database, env)
         do(f"{RELEASE}/python", "-I", "-c", UPGRADE, url_file, env=env)
         start()
     except (FailedError, OSError) as error:
         reason = f"The Hub's database cannot be carried over to the new schema. {error}\n"
         try:
-            go_back(database, env, dump, archive)
+            go_back(database, env, before, archive)
         except (FailedError, OSError) as another:
             return (
                 f"{reason}Going back failed as well: {another}\nThe Hub's database as it was is "
-                f"in {dump}, and the former Hub's files are in {archive} (docs/hosts.md, A new "
+                f"in {before}, and the former Hub's files are in {archive} (docs/hosts.md, A new "
                 "schema)."
             )
+        finish(before, dump, archive)
         return f"{reason}The Hub runs as before, with its former release and database."
-    archive.unlink(missing_ok=True)
+    finish(before, dump, archive)
     return None
 
 

@@ -149,6 +149,53 @@ def test_a_schema_with_which_the_hub_does_not_start_is_taken_back(hub: Hub) -> N
     check_it_went_back(hub, before, hub.carry_over(), "the Hub does not start:\nboom")
 
 
+def cut(hub: Hub, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try of which the power is cut once the tables have a schema in between."""
+    command, steps = hub_schema.UPGRADE, hub_schema.UPGRADE.replace('"head"', f'"{at}"')
+    assert command != steps
+    monkeypatch.setattr(hub_schema, "UPGRADE", steps)
+
+    def power_cut() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(hub_schema, "start", power_cut)
+        hub.carry_over()
+    monkeypatch.setattr(hub_schema, "UPGRADE", command)
+    hub.dump = hub.dump.with_stem("2")
+
+
+def test_after_a_try_that_was_cut_half_way_it_goes_back_to_before_that(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hub.state()
+    cut(hub, REVISIONS[1], monkeypatch)
+    assert hub.state() != before
+    (hub.directory / "bin/broken").touch()
+    check_it_went_back(hub, before, hub.carry_over(), "the Hub does not start")
+    assert SCHEMA in hub.dump.read_text()
+    assert [path.name for path in hub.directory.rglob("*.sql")] == ["2.sql"]
+
+
+def test_after_a_try_that_was_cut_half_way_it_is_carried_over(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(hub, REVISIONS[1], monkeypatch)
+    assert hub.carry_over() is None
+    assert REVISIONS[0] in hub.state() and SCHEMA in hub.dump.read_text()
+
+
+def test_what_came_after_a_try_that_changed_nothing_is_not_lost(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner had the former release run again, say."""
+    cut(hub, SCHEMA, monkeypatch)
+    hub.sql("INSERT INTO users (name, admin, cookie_id) VALUES ('eve', false, 'y')")
+    before = hub.state()
+    (hub.directory / "bin/broken").touch()
+    check_it_went_back(hub, before, hub.carry_over(), "the Hub does not start")
+
+
 def test_a_dump_that_cannot_be_made_changes_nothing(hub: Hub) -> None:
     """A table of somebody else's, which the Hub's role may not read."""
     with hub.cluster.superuser() as connection:

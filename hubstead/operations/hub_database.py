@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,37 @@ class Revision(FactBase[str | None]):
     def process(self, output: list[str]) -> str | None:
         word, _, revision = output[-1].partition(" ") if output else ("", "", "")
         return revision if word == "revision" else None
+
+
+#: $1 is as above
+_ASK = """
+import sys
+from pathlib import Path
+from sqlalchemy import create_engine, text
+with create_engine(Path(sys.argv[1]).read_text().strip()).connect() as database:
+    print("server", database.execute(text("SHOW server_version_num")).scalar_one())
+"""
+
+
+class Versions(FactBase[tuple[int, int]]):
+    """The major versions of the server that has the database, and of pg_dump; 0 for an unknown."""
+
+    @staticmethod
+    def default() -> tuple[int, int]:
+        return 0, 0
+
+    def command(self, python: str, url_file: str) -> StringCommand:
+        ask = QuoteString(_ASK)
+        return StringCommand(
+            QuoteString(python), "-c", ask, QuoteString(url_file),
+            "2>/dev/null; pg_dump --version 2>/dev/null; true",
+        )  # fmt: skip
+
+    def process(self, output: list[str]) -> tuple[int, int]:
+        text = "\n".join(output)
+        server = re.search(r"^server (\d+)\d{4}$", text, re.MULTILINE)
+        client = re.search(r"^pg_dump .*?(\d+)", text, re.MULTILINE)
+        return int(server[1]) if server else 0, int(client[1]) if client else 0
 
 
 def _is_older(python: str, url_file: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from pyinfra.api.exceptions import PyinfraError
 
 from hubstead.operations.docker import BRIDGE_NAME
+from hubstead.operations.hub_database import REVISIONS
 from tests.unit.plans import DEBIAN_13, ETH0, HUB, Plan, Run
 
 DB, EDGE = "@fake/db.example.org", "@fake/edge.example.org"
@@ -278,3 +279,30 @@ def test_a_cluster_is_upgraded_once(
     run = plan("postgres", data=data, responses=responses)
     run.execute()
     assert any("pg_upgradecluster" in text for text in run.sent.inputs) == upgrades
+
+
+@pytest.mark.parametrize(
+    ("server", "revision", "refused"),
+    [
+        (18, REVISIONS[1], True),
+        (17, REVISIONS[1], False),
+        # nothing is to be dumped
+        (18, REVISIONS[0], False),
+    ],
+)
+def test_a_database_that_the_hubs_host_cannot_dump_is_refused(
+    plan: Plan, server: int, revision: str, refused: bool
+) -> None:
+    """Before its schema is changed. pg_dump 17 is what the run installs."""
+    said = {
+        "alembic_version": f"revision {revision}",
+        "server_version_num": f"server {server}0002\npg_dump (PostgreSQL) 15.13",
+    }
+    groups = {"hub": [HUB], "db": [DB]}
+    if not refused:
+        assert plan(responses=said, **groups).names
+        return
+    with pytest.raises(PyinfraError) as caught:
+        plan(responses=said, **groups)
+    assert f"pg_dump 17 there makes none of the PostgreSQL 18 on {DB}" in str(caught.value)
+    assert "no host was touched" in str(caught.value) and "\n" not in str(caught.value)

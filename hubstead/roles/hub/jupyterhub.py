@@ -166,7 +166,7 @@ def _culler(site: Site) -> hub.Configuration:
 def _has_its_schema(site: Site) -> bool:
     """Whether the Hub's database is as the Hub needs it; False where it does not answer by now.
 
-    Raises PyinfraError where it is of a JupyterHub that ours cannot follow.
+    Raises PyinfraError where it is of a JupyterHub that ours cannot follow, or cannot be dumped.
     """
     revision = host.get_fact(hub_database.Revision, _PYTHON, _URL_FILE)
     if revision and revision not in hub_database.REVISIONS:
@@ -176,6 +176,18 @@ def _has_its_schema(site: Site) -> bool:
             " that made it, or a newer one, or put a dump of before back (docs/hosts.md, A new"
             " schema)."
         )
+    if revision and revision != hub_database.REVISIONS[0]:
+        server, client = host.get_fact(hub_database.Versions, _PYTHON, _URL_FILE)
+        # what the run would install
+        client = max(client, site.distribution.postgres.version)
+        if server > client:
+            raise PyinfraError(
+                f"{site.here.name}: the Hub's database gets the schema of a newer JupyterHub, after"
+                f" a dump, and pg_dump {client} there makes none of the PostgreSQL {server} on"
+                f" {site.db.name}; no host was touched. Upgrade the Debian of {site.here.name}, or"
+                f" install a pg_dump of {server} there (postgresql-client-{server}, from"
+                " https://wiki.postgresql.org/wiki/Apt), then run again."
+            )
     return revision == hub_database.REVISIONS[0]
 
 

@@ -13,7 +13,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from jupyterhub.dbutil import ALEMBIC_DIR
 
-from hubstead.operations.hub_database import REVISIONS, Revision, filled, kept
+from hubstead.operations.hub_database import REVISIONS, Revision, Versions, filled, kept
 from hubstead.operations.releases import lock
 from tests.unit.operations.support import commands
 
@@ -41,6 +41,19 @@ def test_it_has_a_revision_once_the_hub_has_made_its_tables(tmp_path: Path) -> N
     # one that does not answer is another matter
     url_file.write_text(f"postgresql+psycopg://u:secret@/hub?host={tmp_path}")
     assert look(url_file) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "versions"),
+    [
+        (["server 170006", "pg_dump (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)"], (17, 15)),
+        (["server 90624", "pg_dump (PostgreSQL) 17.6"], (9, 17)),
+        (["pg_dump (PostgreSQL) 18beta2"], (0, 18)),
+        ([], (0, 0)),
+    ],
+)
+def test_who_dumps_and_what_is_dumped(lines: list[str], versions: tuple[int, int]) -> None:
+    assert Versions().process(lines) == versions
 
 
 @pytest.mark.parametrize("revision", [None, "", REVISIONS[0]])

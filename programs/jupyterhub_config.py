@@ -180,6 +180,12 @@ def end_sessions_of_who_left() -> None:
     sessions.end_sessions_of_who_left()
 
 
+def end_tokens_of_before() -> None:
+    from hubstead_hub import tokens
+
+    tokens.end_tokens_of_before()
+
+
 def forget_images_that_are_refused() -> None:
     """JupyterHub keeps the options of a start for the next one, before it knows what they are: who
     once asked for an image that they may not have could not start a server any more.
@@ -264,6 +270,7 @@ CODE: tuple[Callable[[], None], ...] = (
     keep_the_hub_at_its_name,
     lead_back_to_where_servers_are,
     end_sessions_of_who_left,
+    end_tokens_of_before,
     forget_images_that_are_refused,
     give_people_files,
     say_so_while_docker_is_away,

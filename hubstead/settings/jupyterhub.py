@@ -101,8 +101,8 @@ class HubSettings(Settings):
     hub_token_days: int = Field(
         365,
         ge=0,
-        description="Days after which an API token that somebody makes has ended; 0: they may make "
-        "some that never end.",
+        description="Days after which an API token that somebody makes has ended; one from before "
+        "that never ended gets as many. 0: they may make some that never end.",
     )
     hub_api_port: int = Field(
         8081, ge=1024, le=65535, description="Port of the Hub on the users' network."

@@ -192,6 +192,21 @@ def test_tokens_end_by_themselves(service: Service) -> None:
     assert answer.status_code == 400
 
 
+def test_tokens_of_before_end_too(service: Service) -> None:
+    """Those from when there was no limit, once the Hub starts anew; a server's goes on."""
+    person = service.person("carol")
+    sql = "cd /; runuser -u postgres -- psql -AtXq -d jupyterhub"
+    never = "FROM api_tokens WHERE expires_at IS NULL AND user_id IS NOT NULL"
+    service.sudo(sql, input="UPDATE api_tokens SET expires_at = NULL WHERE session_id IS NULL;")
+    service.sudo("systemctl restart jupyterhub")
+    notes = service.sudo(sql, input=f"SELECT note {never};").splitlines()
+    assert "Server at /user/carol/" in notes
+    assert [note for note in notes if not note.startswith("Server at ")] == []
+    patiently(lambda: person.api("GET", "/user"))
+    with person.kernel() as kernel:
+        assert kernel.run("print(6*7)") == "42\n"
+
+
 def test_who_asked_for_an_image_starts_again(service: Service) -> None:
     person = service.person("carol")
     person.stop_server()

@@ -71,6 +71,7 @@ def _itself(site: Site) -> hub.Configuration:
             "bear_that_the_database_is_away",
             "start_in_turn",
             "look_before_leading_back",
+            "end_tokens_of_before",
             *(("refuse_at_once_while_the_database_is_away",) if site.db_apart else ()),
         ),
     )

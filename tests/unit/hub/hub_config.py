@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from jupyterhub.proxy import Proxy
 from jupyterhub.spawner import Spawner
 
-from hubstead_hub import away, gone, sessions, starts
+from hubstead_hub import away, gone, sessions, starts, tokens
 from hubstead_hub.authenticator import UsersTableAuthenticator
 from hubstead_hub.files import Shown
 
@@ -76,6 +76,7 @@ c.UsersTableAuthenticator.auth_refresh_age = 1
 c.UsersTableAuthenticator.blocked_users = {"blocked"}
 sessions.INTERVAL = 1
 sessions.end_sessions_of_who_left()
+tokens.end_tokens_of_before()
 away.say_so_while_the_database_is_away()
 away.finish_starts_after_the_database_was_away()
 starts.start_in_turn()

@@ -11,6 +11,7 @@ import pytest
 
 from hubstead_login import settings
 from hubstead_login.settings import read
+from hubstead_login.verifier import PASSWORD_QUEUE_OF_ONE
 from hubstead_userdb.errors import UserdbError
 from tests.kit.userdb import PASSWORD, Cluster
 
@@ -117,6 +118,24 @@ def test_a_hundred_people_behind_one_address_log_in_at_once(service: LoginServic
         assert [answer.status_code for answer in answers] == [303] * PEOPLE
     names = {person.check().headers["X-Session-User"] for person in people}
     assert names == {f"p{n}" for n in range(PEOPLE)}
+
+
+def test_many_guesses_from_one_address_delay_nobody_else(service: LoginService) -> None:
+    """In one queue somebody else's check would come after all of them, or be refused."""
+    # whose hash makes each check take as long
+    service.hub_users.ok(
+        "--bcrypt-cost", "11", "add", "slow", "--password-stdin", stdin=f"{PASSWORD}\n"
+    )
+    bob = service.person("bob")
+    guessers = [service.visitor("192.0.2.77") for _ in range(400)]
+    with ThreadPoolExecutor(len(guessers)) as executor:
+        flood = [executor.submit(each.login, f"p{n}") for n, each in enumerate(guessers)]
+        # the queue of one address is full
+        while not any(each.done() and each.result().status_code == 503 for each in flood):
+            time.sleep(0.1)
+        assert bob.login("bob").status_code == 303
+        assert sum(not each.done() for each in flood) > PASSWORD_QUEUE_OF_ONE // 2
+    assert {each.result().status_code for each in flood} == {403, 503}
 
 
 @pytest.mark.parametrize(

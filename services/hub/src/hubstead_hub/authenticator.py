@@ -15,12 +15,12 @@ from traitlets import Integer, Unicode, default
 from hubstead_hub.later import TryLater
 from hubstead_hub.may_stay import Ruled
 from hubstead_hub.sessions import account_of, is_another, kind_of, mark_of
-from hubstead_hub.turns import FullError, Turns
 from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.passwords import DEFAULT_COST, DEFAULT_MIN_LENGTH, Passwords
 from hubstead_userdb.reader import UsersReader
 from hubstead_userdb.table import User
 from hubstead_userdb.throttle import Throttle, source
+from hubstead_userdb.turns import FullError, Turns
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -294,7 +294,7 @@ class UsersTableAuthenticator(Ruled):
         **kwargs: Arguments.kwargs,
     ) -> Result:
         try:
-            async with self._turns.turn(whose):
+            async with self._turns.async_turn(whose):
                 return await self._in_thread(self._password_executor, work, *args, **kwargs)
         except FullError as error:
             raise TryLater(

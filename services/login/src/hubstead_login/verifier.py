@@ -2,9 +2,7 @@
 
 import logging
 import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from hubstead_login.database import LoginDatabase
@@ -12,13 +10,15 @@ from hubstead_userdb.errors import UnavailableError, UserdbError
 from hubstead_userdb.names import normalised
 from hubstead_userdb.passwords import Passwords
 from hubstead_userdb.table import User
-from hubstead_userdb.throttle import Throttle
+from hubstead_userdb.throttle import Throttle, source
+from hubstead_userdb.turns import FullError, Turns
 
 Result = TypeVar("Result")
 
-#: Requests that may wait for bcrypt. gunicorn has more threads than this, so that the proxy's
-#: questions are answered however many people log in.
-PASSWORD_QUEUE = 200
+#: Requests that may wait for bcrypt, and how many of these from one address (of IPv6: a /64), which
+#: waits for itself. gunicorn has more threads than this, so that the proxy's questions are answered
+#: however many people log in.
+PASSWORD_QUEUE, PASSWORD_QUEUE_OF_ONE = 450, 150
 
 _log = logging.getLogger(__name__)
 
@@ -43,9 +43,8 @@ class Verifier:
         self.passwords = passwords
         self._database = database
         self._throttle = Throttle()
-        # As many as processors: more would only take turns, each of them later.
-        self._executor = ThreadPoolExecutor(os.cpu_count() or 1, "bcrypt")
-        self._places = threading.BoundedSemaphore(PASSWORD_QUEUE)
+        # As many as processors: more would only share them, each of them later.
+        self._turns = Turns(os.cpu_count() or 1, PASSWORD_QUEUE, PASSWORD_QUEUE_OF_ONE)
 
     def verify(self, username: str, password: str, address: str) -> User | None:
         """The enabled user whose password this is, or None.
@@ -66,7 +65,7 @@ class Verifier:
                 wait,
             )
         try:
-            user = self._check(name, password)
+            user = self._check(name, password, source(address))
         except (TryLaterError, UnavailableError):
             # Nobody guessed: the database was down, or too many were waiting.
             self._throttle.aborted(name, address)
@@ -77,24 +76,24 @@ class Verifier:
 
     def change(self, user: User, new_password: str) -> str | None:
         """Set a new password; return its hash, or None if the row changed since it was read."""
-        new_hash = self._with_bcrypt(lambda: self.passwords.hash(new_password))
+        # who knows the old password is a source of their own
+        new_hash = self._with_bcrypt(user.username, lambda: self.passwords.hash(new_password))
         changed = self._database.change_password(user.username, user.password_hash, new_hash)
         return new_hash if changed else None
 
-    def _check(self, name: str, password: str) -> User | None:
+    def _check(self, name: str, password: str, whose: str) -> User | None:
         if not self.passwords.usable(password):
             return None
         user, cost = self._database.find_for_login(name)
         known = user.password_hash if user is not None and user.enabled else None
-        fits = self._with_bcrypt(lambda: self.passwords.matches(password, known, cost))
+        fits = self._with_bcrypt(whose, lambda: self.passwords.matches(password, known, cost))
         return user if fits else None
 
-    def _with_bcrypt(self, work: Callable[[], Result]) -> Result:
-        if not self._places.acquire(blocking=False):
+    def _with_bcrypt(self, whose: str, work: Callable[[], Result]) -> Result:
+        try:
+            with self._turns.turn(whose):
+                return work()
+        except FullError as error:
             raise TryLaterError(
                 503, "Too many people are logging in right now. Please try again in a minute.", 30
-            )
-        try:
-            return self._executor.submit(work).result()
-        finally:
-            self._places.release()
+            ) from error

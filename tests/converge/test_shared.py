@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
-from websocket import WebSocketBadStatusException, WebSocketException
+from websocket import WebSocket, WebSocketBadStatusException, WebSocketException
 
 from tests.kit.hub_client import patiently
 from tests.kit.listening import declared, listening
@@ -161,31 +163,58 @@ def test_a_database_that_is_away_is_a_page_and_not_the_end(shared: Shared) -> No
     eventually("ada is still logged in", ada.is_logged_in)
 
 
+def check_it_is_closed(channel: WebSocket, deadline: float) -> None:
+    with pytest.raises(WebSocketException):
+        channel.settimeout(60)
+        while True:
+            if not channel.recv():
+                raise WebSocketException("closed")
+    assert time.monotonic() < deadline
+
+
 @pytest.mark.parametrize("end", ["logout", "disable", "time"])
 def test_the_end_of_a_session_ends_everything(shared: Shared, end: str) -> None:
     bob = shared.person("bob")
     kernel = bob.kernel()
     channel = bob.socket(f"/api/kernels/{kernel}/channels")
     copied = bob.cookies()
+    thief = LoginClient(shared.site, PORT)
+    name = bob.api("POST", "/terminals")["name"]
+    terminal = thief.socket(f"/terminals/websocket/{name}", cookies=copied)
+    terminal.send(json.dumps(["stdin", "echo $((6 * 7))\r"]))
+    while "42" not in str(terminal.recv()):
+        pass
     if end == "logout":
         assert bob.log_out().status_code == 303
     elif end == "disable":
         shared.sudo("hub-users disable bob")
     else:
         shared.end_sessions()
-    started = time.monotonic()
-    with pytest.raises(WebSocketException):
-        channel.settimeout(60)
-        while True:
-            if not channel.recv():
-                raise WebSocketException("closed")
-    assert time.monotonic() - started < 60
-    thief = LoginClient(shared.site, PORT)
+    minute = time.monotonic() + 60
+    check_it_is_closed(terminal, minute)
+    check_it_is_closed(channel, minute)
     assert thief.request("GET", "/api/contents", headers={"Cookie": copied}).status_code == 401
     with pytest.raises(WebSocketBadStatusException, match="401"):
         thief.socket(f"/api/kernels/{kernel}/channels", cookies=copied)
     if end == "disable":
         shared.sudo("hub-users enable bob")
+
+
+def test_many_guesses_from_one_address_delay_nobody_else(shared: Shared) -> None:
+    """In one queue bob's check would come after all of them."""
+    shared.visitor("bob")
+    front = f"[{shared.lab.host(shared.front).address6}]"
+    bob = LoginClient(replace(shared.site, address=front), PORT, "bob")
+
+    def guess(number: int) -> int:
+        return LoginClient(shared.site, PORT, f"pupil{number}").log_in("a wrong guess").status_code
+
+    with ThreadPoolExecutor(200) as pool:
+        flood = [pool.submit(guess, number) for number in range(200)]
+        eventually("guesses are answered", lambda: any(each.done() for each in flood))
+        assert bob.log_in(PASSWORD).status_code == 303
+        assert sum(not each.done() for each in flood) > 100
+    assert {each.result() for each in flood} <= {403, 503}
 
 
 def test_hostile_forms_get_nowhere(shared: Shared) -> None:

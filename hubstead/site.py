@@ -11,15 +11,18 @@ internet is the front.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Literal, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from pyinfra import logger
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
-from pyinfra.context import ctx_host, ctx_inventory
+from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.context import ctx_host, ctx_inventory, ctx_state
 
 from hubstead.distributions import DISTRIBUTIONS, SUPPORTED, Distribution
 from hubstead.operations.addresses import Interfaces
@@ -191,8 +194,34 @@ def here() -> Site:
     Raises as `found` does, and PyinfraError for a full disk.
     """
     site = found()
-    _refuse_full_disks(site)
+    if full := _full_disks(site, bare=site.machine.bare):
+        raise PyinfraError(
+            f"{site.here.name}: the disk is full; no host was touched. {full}. Make room, then run "
+            "again."
+        )
+    state: State = ctx_state.get()
+    if not any(isinstance(handler, _Failures) for handler in state.callback_handlers):
+        state.add_callback_handler(_Failures())
     return site
+
+
+class _Failures(BaseStateCallback):
+    """A disk that others fill while a run is at work, said where an operation fails.
+
+    What a program says of it may be anything.
+    """
+
+    @staticmethod
+    def operation_host_error(
+        state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        # of a host that does not answer any more nobody knows
+        with suppress(PyinfraError):
+            if full := _full_disks(_sites[host], bare=False):
+                logger.error(
+                    f"{host.name}: the disk is full by now. {full}. Make room, then run again: "
+                    "that goes on where this run ended."
+                )
 
 
 def found() -> Site:
@@ -271,9 +300,12 @@ def room(site: Site) -> Room:
     return needed
 
 
-def _refuse_full_disks(site: Site) -> None:
-    """Raises PyinfraError where a file system has no room for all that comes there."""
-    needed, bare = room(site), site.machine.bare
+def _full_disks(site: Site, bare: bool) -> str:
+    """Which file systems have no room for all that comes there, in words; "" for none.
+
+    + bare: whether it is the host's first run.
+    """
+    needed = room(site)
     needs: dict[str, list[tuple[int, str, Disk]]] = {}
     for asked, (path, disk) in site.here.host.get_fact(Disks, [*needed]).items():
         first, later = needed[asked]
@@ -287,11 +319,7 @@ def _refuse_full_disks(site: Site) -> None:
                 f"{disk.target} has {disk.free} MiB free, and this run needs {least} there, for "
                 f"{paths}"
             )
-    if full:
-        raise PyinfraError(
-            f"{site.here.name}: the disk is full; no host was touched. {'; '.join(full)}. Make "
-            "room, then run again."
-        )
+    return "; ".join(full)
 
 
 def _member(host: Host) -> Member:

@@ -54,6 +54,7 @@ GROUPS = (
     ("converge/test_lab.py",),
     ("converge/test_packages.py",),
     ("faults/test_debian_upgrade.py",),
+    ("faults/test_full_disk.py",),
 )  # fmt: skip
 #: pytest's own: no test was selected
 NOTHING = 5

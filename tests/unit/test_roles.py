@@ -198,6 +198,20 @@ def test_what_a_deployed_host_has_by_now_needs_no_room(plan: Plan) -> None:
     assert plan(machine=DEBIAN_13 | {"bare": False}, responses={"df --block": answer}).names
 
 
+def test_a_disk_that_fills_while_a_run_is_at_work_is_named(
+    plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: dict[str, Any] = {"useradd": {"success": False, "stderr": "failure while writing"}}
+    run = plan(responses=answers)
+    host: Host = run.state.inventory.get_host(HUB)
+    host.connector.data["fake_responses"]["df --block"] = disk("/", 3)
+    with pytest.raises(PyinfraError):
+        run.execute()
+    (said,) = [record.message for record in caplog.records if "full" in record.message]
+    assert said.startswith(f"{HUB}: the disk is full by now. / has 3 MiB free, and this run needs ")
+    assert said.endswith("Make room, then run again: that goes on where this run ended.")
+
+
 def test_a_removal_needs_no_room(plan: Plan) -> None:
     """It makes some."""
     there = DEBIAN_13 | {"bare": False, "roles": ["jupyterhub"]}

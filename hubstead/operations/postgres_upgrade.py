@@ -150,7 +150,7 @@ if [ "$(port_of "$new")" != "$port" ] || [ "$(port_of "$old")" = "$port" ]; then
     then
         grep -i -m 5 error: "$log" >&2 || cat "$log" >&2
         as_it_was
-        rm "$log" {_NOTE}
+        rm -f "$log" {_NOTE}
         exit 1
     fi
     rm "$log"
@@ -159,7 +159,7 @@ if [ "$(port_of "$new")" != "$port" ] || [ "$(port_of "$old")" = "$port" ]; then
     pg_conftool "$new" main set port "$port"
 fi
 systemctl start "postgresql@$new-main"
-rm {_NOTE}
+rm -f {_NOTE}
 """
 _RUN = rf"""
 set -eu

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 from pyinfra.api import FactProcessError, OperationValueError
 
+from hubstead.operations import postgres_upgrade
 from hubstead.operations.postgres import (
     Cluster,
     ClusterState,
@@ -266,3 +268,17 @@ def test_what_is_found_of_postgresql() -> None:
         answers=True,
         settings={"listen_addresses": "*"},
     )
+
+
+def test_an_upgrade_that_ended_while_the_next_run_waited_for_it_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the unit goes on when its run is cut: what is left is to start the cluster."""
+    clusters = "printf '%s\\n' '15 main 5433 down' '17 main 5432 online'"
+    for name, does in {"pg_lsclusters": clusters, "systemctl": 'echo "$@"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    script = postgres_upgrade._UPGRADE.replace(postgres_upgrade._NOTE, str(tmp_path / "note"))
+    done = subprocess.run(["sh", "-c", script, "sh", "15", "17", "5432"], capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"start postgresql@17-main\n"), done.stderr

@@ -55,6 +55,9 @@ def remove(site: Site) -> None:
     _refuse_without_the_word(site)
     there = set(site.machine.roles)
 
+    # first, since nothing runs it, and accounts and packages do not go from a disk without room
+    python.absent()
+
     tier("edge")
     if "jupyterlab" in there:
         # which has a site of its own on Nginx
@@ -83,7 +86,6 @@ def remove(site: Site) -> None:
             proxy.absent(site)
     userdb.absent()
     node.absent()
-    python.absent()
 
     tier("database")
     if site.plays("db"):

@@ -30,5 +30,7 @@ def python(site: Site) -> None:
 
 @deploy("python")
 def absent() -> None:
-    """Remove uv's command."""
-    files.present(name="Remove uv", entries={"/usr/local/bin/uv": None})
+    """Remove uv."""
+    files.present(
+        name="Remove uv", entries={"/usr/local/bin/uv": None, f"{releases.ROOT}/uv": None}
+    )

@@ -163,7 +163,7 @@ def test_guessing_is_slowed_down_for_that_name_only(hub: Any) -> None:
     assert hub.browser().login("ada").status_code == 302
 
 
-class _From(HTTPAdapter):
+class From(HTTPAdapter):
     """Connects from an address of this machine."""
 
     def __init__(self, address: str) -> None:
@@ -177,7 +177,7 @@ class _From(HTTPAdapter):
 @pytest.mark.parametrize(("peer", "last"), [("127.0.0.1", 403), ("127.0.0.2", 429)])
 def test_no_users_server_tells_where_a_login_comes_from(hub: Any, peer: str, last: int) -> None:
     browser, answers = hub.person(f"known-to-{peer}"), []
-    browser.session.mount("http://", _From(peer))
+    browser.session.mount("http://", From(peer))
     for number in range(11):
         claimed = {"X-Real-IP": f"203.0.113.{number}", "X-Forwarded-For": f"203.0.113.{number}"}
         browser.session.headers.update(claimed)

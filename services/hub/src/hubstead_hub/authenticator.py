@@ -1,17 +1,15 @@
 """JupyterHub's login by the users table."""
 
-import asyncio
-import os
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from tornado import web
-from traitlets import Integer, Unicode, default
+from traitlets import Unicode, default
 
+from hubstead_hub.guessing import Arguments, Guessing, Result, in_thread, number
 from hubstead_hub.later import TryLater
 from hubstead_hub.may_stay import Ruled
 from hubstead_hub.sessions import account_of, is_another, kind_of, mark_of
@@ -19,11 +17,6 @@ from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.passwords import DEFAULT_COST, DEFAULT_MIN_LENGTH, Passwords
 from hubstead_userdb.reader import UsersReader
 from hubstead_userdb.table import User
-from hubstead_userdb.throttle import Throttle, source
-from hubstead_userdb.turns import FullError, Turns
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 
 class PasswordChangeRequired(web.HTTPError):
@@ -34,12 +27,7 @@ class PasswordChangeRequired(web.HTTPError):
         self.username = username
 
 
-def _number(default: int, help: str, min: int, max: int | None = None) -> Integer[int, int]:
-    """A trait that the Hub's configuration may set."""
-    return Integer(default, min=min, max=max, help=help).tag(config=True)
-
-
-class UsersTableAuthenticator(Ruled):
+class UsersTableAuthenticator(Guessing, Ruled):
     """Logs in whoever is enabled in the users table, admins as the table says.
 
     bcrypt and the database are used from two bounded sets of threads, so that neither a slow
@@ -50,51 +38,19 @@ class UsersTableAuthenticator(Ruled):
         help="File with the libpq connection line of the role userdb_reader.",
     ).tag(config=True)
 
-    database_timeout = _number(
+    database_timeout = number(
         3, "Seconds for connecting to the database, and for a statement.", min=2
     )
 
-    database_connections = _number(
+    database_connections = number(
         4, "Connections to the users' database at the same time, at most.", min=1
     )
 
-    password_threads = Integer(min=1, help="Passwords that are checked at the same time.").tag(
-        config=True
-    )
+    bcrypt_cost = number(DEFAULT_COST, "bcrypt cost of new hashes.", min=4, max=15)
 
-    @default("password_threads")
-    def _password_threads_default(self) -> int:
-        return os.cpu_count() or 1
-
-    password_queue = _number(
-        2000, "Passwords that may wait for a check; beyond it the answer is 503.", min=1
-    )
-
-    password_queue_of_one = _number(
-        500, "Of these, passwords from one address (of IPv6: a /64), which waits for itself.", min=1
-    )
-
-    bcrypt_cost = _number(DEFAULT_COST, "bcrypt cost of new hashes.", min=4, max=15)
-
-    minimum_password_length = _number(
+    minimum_password_length = number(
         DEFAULT_MIN_LENGTH, "Characters that a new password needs at least.", min=1, max=72
     )
-
-    throttle_window = _number(300, "Seconds for which a failed attempt to log in counts.", min=1)
-
-    throttle_failures = _number(
-        10, "Failed attempts for one name from one address before it has to wait.", min=1
-    )
-
-    throttle_address_failures = _number(
-        500, "Failed attempts from one address, over all names, before it has to wait.", min=1
-    )
-
-    servers_network = Unicode(
-        help="Network of the users' servers, such as 172.30.0.0/16; its first address is this "
-        "host. A login from any other is known by that address, whatever X-Forwarded-For or "
-        "X-Real-IP says. Empty: everyone who reaches the Hub is believed, as JupyterHub does."
-    ).tag(config=True)
 
     @default("allow_all")
     def _allow_all_default(self) -> bool:
@@ -107,27 +63,12 @@ class UsersTableAuthenticator(Ruled):
         return Passwords(self.bcrypt_cost, self.minimum_password_length)
 
     @cached_property
-    def throttle(self) -> Throttle:
-        """The failed attempts of the last minutes."""
-        return Throttle(
-            self.throttle_window, self.throttle_failures, self.throttle_address_failures
-        )
-
-    @cached_property
     def _reader(self) -> UsersReader:
         return UsersReader(Path(self.dsn_file), self.database_timeout, "jupyterhub")
 
     @cached_property
     def _database_executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.database_connections, "userdb")
-
-    @cached_property
-    def _password_executor(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.password_threads, "bcrypt")
-
-    @cached_property
-    def _turns(self) -> Turns:
-        return Turns(self.password_threads, self.password_queue, self.password_queue_of_one)
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
         """The login form and the page to change one's password."""
@@ -174,49 +115,20 @@ class UsersTableAuthenticator(Ruled):
     async def verify(self, handler: Any, username: str, password: str) -> User | None:
         """The enabled user whose password this is, or None; with a limit on guessing."""
         name = self.normalize_username(username)
-        address = self._address(handler.request)
-        wait = self.throttle.admit(name, address)
-        if wait:
-            self.log.warning("Too many failed attempts from %s, refusing for %ss", address, wait)
-            minutes = -(-wait // 60)
-            raise TryLater(
-                429,
-                "Too many failed attempts to log in. "
-                f"Try again in {minutes} minute{'s' if minutes > 1 else ''}.",
-                wait,
-            )
-        try:
-            user = await self._check(name, password, source(address))
-        except web.HTTPError:
-            # Nobody guessed: the database was down, or too many were waiting.
-            self.throttle.aborted(name, address)
-            raise
-        if user is not None:
-            self.throttle.succeeded(name, address)
-        return user
-
-    def _address(self, request: Any) -> str:
-        """Where an attempt to log in comes from."""
-        if self.servers_network:
-            # of the connection itself, which tornado keeps beside what the headers say
-            peer = ip_address(request.connection.context.address[0])
-            network = ip_network(self.servers_network)
-            if peer in network and peer != network[1]:
-                return str(peer)
-        return str(request.remote_ip)
+        return await self.guess(handler, name, lambda whose: self._check(name, password, whose))
 
     async def _check(self, name: str, password: str, whose: str) -> User | None:
         if not self.passwords.usable(password):
             return None
         user, cost = await self._with_database(self._reader.find_for_login, name)
         known = user.password_hash if user is not None and user.enabled else None
-        fits = await self._with_bcrypt(whose, self.passwords.matches, password, known, cost)
+        fits = await self.in_turn(whose, self.passwords.matches, password, known, cost)
         return user if fits else None
 
     async def change_password(self, user: User, new_password: str) -> bool:
         """Set a new password; False if the user's row has changed since it was read."""
         # who knows the old password is a source of their own
-        new_hash = await self._with_bcrypt(user.username, self.passwords.hash, new_password)
+        new_hash = await self.in_turn(user.username, self.passwords.hash, new_password)
         async with self.marks.lock:
             changed = await self._with_database(
                 self._reader.change_password, user.username, user.password_hash, new_hash
@@ -228,7 +140,7 @@ class UsersTableAuthenticator(Ruled):
     async def account(self, name: str) -> str | None:
         """What tells an account from the next one of its name; None where that is not known."""
         try:
-            user = await self._in_thread(self._database_executor, self._reader.find, name)
+            user = await in_thread(self._database_executor, self._reader.find, name)
         except UnavailableError:
             return account_of(self.marks.get(name))
         return str(user.id) if user is not None else None
@@ -239,7 +151,7 @@ class UsersTableAuthenticator(Ruled):
         None at all while the table cannot be read.
         """
         try:
-            users = await self._in_thread(self._database_executor, self._reader.everyone)
+            users = await in_thread(self._database_executor, self._reader.everyone)
         except UnavailableError as error:
             self.log.warning("Keeping all sessions: %s", error)
             return {}
@@ -261,7 +173,7 @@ class UsersTableAuthenticator(Ruled):
         if self.rules.now.blocks(user.name):
             return False
         try:
-            row = await self._in_thread(self._database_executor, self._reader.find, user.name)
+            row = await in_thread(self._database_executor, self._reader.find, user.name)
         except UnavailableError as error:
             self.log.warning("Keeping the session of %s: %s", user.name, error)
             return True
@@ -277,7 +189,7 @@ class UsersTableAuthenticator(Ruled):
         **kwargs: Arguments.kwargs,
     ) -> Result:
         try:
-            return await self._in_thread(self._database_executor, work, *args, **kwargs)
+            return await in_thread(self._database_executor, work, *args, **kwargs)
         except UnavailableError as error:
             self.log.error("The users table cannot be used: %s", error)
             raise TryLater(
@@ -285,28 +197,3 @@ class UsersTableAuthenticator(Ruled):
                 "The user database does not answer at the moment. Please try again in a minute.",
                 30,
             ) from error
-
-    async def _with_bcrypt(
-        self,
-        whose: str,
-        work: Callable[Arguments, Result],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Result:
-        try:
-            async with self._turns.async_turn(whose):
-                return await self._in_thread(self._password_executor, work, *args, **kwargs)
-        except FullError as error:
-            raise TryLater(
-                503, "Too many people are logging in right now. Please try again in a minute.", 30
-            ) from error
-
-    async def _in_thread(
-        self,
-        executor: ThreadPoolExecutor,
-        work: Callable[Arguments, Result],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Result:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(executor, lambda: work(*args, **kwargs))

@@ -20,14 +20,22 @@ class _AnyBytes:
         return value.decode(errors="replace")
 
 
-class TableLoginHandler(_AnyBytes, LoginHandler):
-    """JupyterHub's login form, which leads on to the password page where that has to come first."""
+class PasswordLoginHandler(_AnyBytes, LoginHandler):
+    """JupyterHub's login form, which takes whatever is sent."""
 
     async def post(self) -> None:
         """Log in."""
         for name in ("username", "password"):
             # JupyterHub's own handler expects both fields, and answers 500 without them.
             self.request.body_arguments.setdefault(name, [b""])
+        await super().post()
+
+
+class TableLoginHandler(PasswordLoginHandler):
+    """The same, which leads on to the password page where that has to come first."""
+
+    async def post(self) -> None:
+        """Log in."""
         try:
             await super().post()
         except PasswordChangeRequired as change:

@@ -20,9 +20,9 @@ import requests
 
 from tests.kit import running
 from tests.kit.userdb import Cluster, users_table
+from tests.unit.hub.accounts import SERVICE_TOKEN, Accounts
 from tests.unit.hub.conftest import Browser, Hub, two_ports
 
-SERVICE_TOKEN = "5e" * 32
 CONFIGURATION = "oidc_config.py"
 
 
@@ -92,20 +92,12 @@ class Answers(BaseHTTPRequestHandler):
             self._answer(200 if person else 401, person or {"error": "invalid_token"})
 
 
-class Site:
+class Site(Accounts):
     """The Hub and the provider, and who may log in."""
 
     def __init__(self, hub: Hub, provider: Provider, rules: Path) -> None:
-        self.hub, self.provider, self._rules_file = hub, provider, rules
-        self.eventually = hub.eventually
-
-    def rules(self, **lists: Any) -> None:
-        none: list[str] = []
-        document = {"everyone": False, "allowed": none, "blocked": none, "admins": none}
-        document |= {"allowed_groups": none, "admin_groups": none, "names": {}}
-        new = self._rules_file.with_suffix(".new")
-        new.write_text(json.dumps(document | lists))
-        new.replace(self._rules_file)
+        super().__init__(hub, rules)
+        self.provider = provider
 
     def log_in(self, name: str) -> tuple[Browser, requests.Response]:
         """As a browser does it, without the provider's pages."""
@@ -127,30 +119,6 @@ class Site:
         browser, answer = self.log_in(name)
         assert (answer.status_code, answer.headers.get("Location")) == (302, "/hub/home")
         return browser
-
-    def service(self, method: str, path: str, **options: Any) -> requests.Response:
-        headers = {"Authorization": f"token {SERVICE_TOKEN}"}
-        url = f"{self.hub.url}/hub/api{path}"
-        return requests.request(method, url, headers=headers, timeout=20, **options)
-
-    def token_of(self, name: str) -> str:
-        answer = self.service("POST", f"/users/{name}/tokens", json={})
-        return str(answer.json()["token"])
-
-    def works(self, token: str) -> bool:
-        headers = {"Authorization": f"token {token}"}
-        answer = requests.get(f"{self.hub.url}/hub/api/user", headers=headers, timeout=20)
-        return answer.status_code == 200
-
-    def start(self, name: str) -> None:
-        """A server of theirs that runs (hub_config.NoSpawner)."""
-        (self.hub.log.parent / name).touch()
-        assert self.service("POST", f"/users/{name}/server").status_code in (201, 202)
-        self.eventually(lambda: self.runs(name))
-
-    def runs(self, name: str) -> bool:
-        servers = self.service("GET", f"/users/{name}").json()["servers"]
-        return bool(servers and servers[""]["ready"])
 
 
 @pytest.fixture(scope="module")

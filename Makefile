@@ -35,6 +35,9 @@ tools: ## what the tests need of this machine
 	@$(call apt,qemu-system-x86_64,qemu-system-x86)
 	@$(call apt,mkfs.xfs,xfsprogs)
 	@$(call apt,faketime,faketime)
+	@# without a directory of this machine's own
+	@command -v slapd >/dev/null || echo slapd slapd/no_configuration boolean true | debconf-set-selections
+	@$(call apt,slapd,slapd ldap-utils)
 
 lint: .venv/test ## style, types and the slips of shell
 	.venv/bin/ruff check

@@ -15,6 +15,8 @@ from typing import Any
 USER = "jupyterhub"
 #: What a command begins with to be run as it, by root
 AS_ITSELF = f"setpriv --reuid={USER} --regid={USER} --init-groups"
+#: What programs/jupyterhub_config.py applies: without a secret, and the Hub's alone to read
+SETTINGS = "/etc/jupyterhub/settings.json"
 #: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
 CREDENTIALS = "/etc/jupyterhub/credentials"
 

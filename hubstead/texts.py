@@ -25,6 +25,12 @@ _IMAGE = re.compile(
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
 )
 _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+#: (cn=Labor*), (memberOf:1.2.840.113556.1.4.1941:=cn=lab,dc=example,dc=org) ... (RFC 4515, 3)
+_LDAP_ITEM = re.compile(
+    r"\([A-Za-z0-9][A-Za-z0-9.;-]*(:dn)?(:[A-Za-z0-9.-]+)?[:~<>]?="
+    r"([^()\\]|\\[0-9A-Fa-f]{2})*\)"
+)
+_LDAP_FILTER = re.compile(r"\((![(][)]|[&|]([(][)])+)\)")
 _HBA_TYPES = ("local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc")
 
 
@@ -95,6 +101,14 @@ def is_access_rule(text: str) -> bool:
         return False
     fields = 4 if words[0] == "local" else 5
     return words[0].startswith("#") or (words[0] in _HBA_TYPES and len(words) >= fields)
+
+
+def is_ldap_filter(text: str) -> bool:
+    """Whether it is a filter of LDAP (RFC 4515, 3), with its brackets."""
+    rest = _LDAP_ITEM.sub("()", text)
+    while (shorter := _LDAP_FILTER.sub("()", rest)) != rest:
+        rest = shorter
+    return rest == "()" and "()" not in text and text.isprintable()
 
 
 def in_bytes(size: str) -> int:

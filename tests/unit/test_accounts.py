@@ -29,6 +29,13 @@ OIDC = {
 }
 GITHUB = {"hub_authenticator": "github", "hub_github_client_id": "Iv1"}
 GOOGLE = {"hub_authenticator": "google", "hub_google_client_id": "4711"}
+LDAP = {
+    "hub_authenticator": "ldap",
+    "hub_ldap_url": ["ldap://one.example.org", "ldaps://two.example.org:1636"],
+    "hub_ldap_base": "ou=people,dc=example,dc=org",
+    "hub_ldap_bind_dn": "cn=hub,dc=example,dc=org",
+}
+GROUPS = {"hub_ldap_group_base": "ou=groups,dc=example,dc=org"}
 ADA = {"hub_allowed_users": ["ada"]}
 
 
@@ -41,6 +48,11 @@ ADA = {"hub_allowed_users": ["ada"]}
         GITHUB | {"hub_github_organizations": ["lab", "lab:staff"]},
         GOOGLE | {"hub_google_domain": "example.org"},
         GOOGLE | {"hub_admins": ["ada@example.org"]},
+        LDAP | ADA,
+        LDAP | GROUPS | {"hub_allowed_groups": ["lab"]},
+        LDAP | {"hub_allowed_groups": ["cn=lab,ou=groups,dc=example,dc=org"]},
+        LDAP | ADA | {"hub_ldap_filter": "(!(pwdAccountLockedTime=000001010000Z))"},
+        LDAP | ADA | {"hub_ldap_filter": r"(&(|(ou=a)(ou=b\2a))(!(x:1.2.803:=2))(mail=*@x.org))"},
         # settled for another day
         {"hub_github_client_id": "Iv1", "hub_oidc_issuer": ISSUER},
         {"hub_blocked_users": ["eve"]},
@@ -74,6 +86,42 @@ def test_a_way_to_log_in_is_settled(data: dict[str, Any]) -> None:
         (OIDC | ADA | {"hub_username_map": {"A@b.org": "a", "a@b.org": "b"}}, ["capitals"]),
         (OIDC | ADA | {"hub_username_map": {"a": "b", "b": "c"}}, ["another name itself"]),
         (OIDC | ADA | {"hub_alowed_users": []}, ["did you mean `hub_allowed_users`?"]),
+        (ADA | {"hub_authenticator": "ldap"}, ["needs `hub_ldap_url` and `hub_ldap_base`"]),
+        (LDAP, ["'ldap' lets nobody in"]),
+        (LDAP | {"hub_allowed_groups": ["lab"]}, ["`hub_ldap_group_base`", "'lab'"]),
+        *(
+            (LDAP | ADA | {"hub_ldap_url": [url]}, ["`hub_ldap_url`", "is not a server"])
+            for url in (
+                "ldap.example.org",
+                "http://x.org",
+                "ldap://x.org/dc=org",
+                "ldap://a@x.org",
+                "ldap://x.org:99999",
+                "ldap://x y.org",
+                "ldapi://%2Frun",
+            )
+        ),
+        *(
+            (LDAP | ADA | {"hub_ldap_filter": text}, ["`hub_ldap_filter`", "in brackets"])
+            for text in (
+                "uid=a",
+                "(uid=a",
+                "(uid=a))",
+                "(uid=a)(uid=b)",
+                "(&(uid=a)",
+                "()",
+                "(&())",
+                r"(uid=\zz)",
+                "(uid=\0)",
+                "(!(a=b)(c=d))",
+                "(&)",
+                "",
+                "(uid)",
+            )
+        ),
+        (LDAP | ADA | {"hub_ldap_base": "example.org"}, ["`hub_ldap_base`"]),
+        (LDAP | ADA | {"hub_ldap_group_filter": "(member=*)"}, ["{dn}"]),
+        (LDAP | ADA | {"hub_ldap_user_attribute": "uid=*)(x"}, ["`hub_ldap_user_attribute`"]),
         ({"hub_authenticator": "odic"}, ["'github'", "'oidc'"]),
         ({"hub_authenticator": "token"}, ["`hub_service_accounts`"]),
         ({"hub_service_accounts": {"portal": ["admin:user"]}}, ["'admin:user'", "no scope"]),
@@ -103,6 +151,7 @@ def brought(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Path]]]:
     monkeypatch.setattr(openid, "document", document)
     for name in ("OIDC", "GITHUB", "GOOGLE"):
         monkeypatch.setenv(f"HUBSTEAD_HUB_{name}_CLIENT_SECRET", f"the secret of {name}")
+    monkeypatch.setenv("HUBSTEAD_HUB_LDAP_BIND_PASSWORD", "the secret of LDAP")
     return asked
 
 
@@ -179,6 +228,28 @@ def test_other_providers_are_told_theirs(
     run = plan(data=data)
     run.execute()
     assert traits(run)[name].items() >= expected.items()
+
+
+def test_the_hub_is_told_where_the_directory_is(plan: Plan, brought: object) -> None:
+    run = plan(data=LDAP | GROUPS | {"hub_allowed_groups": ["lab"]})
+    run.execute()
+    told = traits(run)
+    assert told["JupyterHub"]["authenticator_class"] == "hubstead_hub.ldap.Ldap"
+    directory = told["Ldap"]
+    assert directory["urls"] == LDAP["hub_ldap_url"] and directory["filter"] == ""
+    assert directory["manage_groups"] is True and directory["servers_network"]
+    assert directory["bind_password"] == {"credential": "ldap-bind-password"}
+    assert run.files["/etc/jupyterhub/credentials/ldap-bind-password"] == "the secret of LDAP"
+    assert "the secret of" not in "\n".join(run.sent.commands)
+    assert any("ldap3==" in text for text in run.sent.inputs)
+
+
+def test_a_directory_may_be_asked_without_an_account(plan: Plan) -> None:
+    run = plan(data=LDAP | ADA | {"hub_ldap_bind_dn": None})
+    run.execute()
+    assert "bind_dn" not in traits(run)["Ldap"]
+    unit = run.files["/etc/systemd/system/jupyterhub.service"]
+    assert "ldap-bind-password" not in unit
 
 
 def test_rules_are_the_hubs_to_read_and_restart_nothing(plan: Plan, brought: object) -> None:

@@ -24,8 +24,6 @@ from hubstead.site import Site
 
 _DIRECTORY, _STATE = "/etc/jupyterhub", "/var/lib/jupyterhub"
 _CONFIGURATION = f"{_DIRECTORY}/jupyterhub_config.py"
-#: Without a secret, and nobody but the Hub has to read it
-SETTINGS = f"{_DIRECTORY}/settings.json"
 _UNIT = "/etc/systemd/system/jupyterhub.service"
 _PYTHON = "/opt/hubstead/hub/current/bin/python"
 _URL_FILE = f"{hub.CREDENTIALS}/database-url"
@@ -106,7 +104,7 @@ def _apart(site: Site) -> hub.Configuration:
 
 def _warn(site: Site) -> None:
     url = site.url + site[HubSettings].hub_base_url
-    former = host.get_fact(hub_settings.PublicUrl, SETTINGS)
+    former = host.get_fact(hub_settings.PublicUrl, hub.SETTINGS)
     if former not in (None, url):
         logger.warning(
             f"{site.here.name}: the Hub there is at {former} by now, and a run makes that {url}. A "
@@ -249,7 +247,7 @@ def jupyterhub(site: Site) -> None:
             # no input of the unit: who may log in changes while it runs
             rules.FILE: rules.written(site),
             # before what reads it: a Hub that restarts while a run is cut here still starts
-            SETTINGS: files.File(
+            hub.SETTINGS: files.File(
                 hub.settings_json(
                     [
                         _itself(site),
@@ -321,7 +319,7 @@ def absent() -> None:
         entries={
             _UNIT: None,
             hub.CREDENTIALS: None,
-            SETTINGS: None,
+            hub.SETTINGS: None,
             rules.FILE: None,
             _CONFIGURATION: None,
             _STATE: None,

@@ -52,7 +52,7 @@ GROUPS = (
     ("converge/test_shared_three.py",),
     ("converge/test_removal.py",),
     ("converge/test_lab.py",),
-    ("converge/test_packages.py",),
+    ("converge/test_packages.py", "converge/test_ldap.py"),
     ("faults/test_debian_upgrade.py",),
     ("faults/test_full_disk.py",),
 )  # fmt: skip

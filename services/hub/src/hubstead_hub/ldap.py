@@ -6,29 +6,23 @@ groups, and stops the Hub while the directory is slow.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
-from tornado import web
 from traitlets import List, Unicode, default
 
 from hubstead_hub.directory import Directory, Person, UnusableError
-from hubstead_hub.guessing import Guessing, in_thread
-from hubstead_hub.may_stay import AT_ONCE, AwayError, MayStay
-from hubstead_userdb.names import normalised
-
-#: Characters that a name or a password may have: the directory is not sent megabytes
-LONGEST = 256
-#: Seconds: an answer to a wrong login comes after one, or two ..., whatever the reason was
-STEP = 1.0
+from hubstead_hub.form import FormLogin
+from hubstead_hub.guessing import in_thread
+from hubstead_hub.may_stay import AT_ONCE, AwayError
 
 
-class Ldap(Guessing, MayStay):
+class Ldap(FormLogin):
     """Logs in whom the directory has, by the password that it knows."""
+
+    who_knows = "The directory"
 
     urls = List(Unicode(), help="Servers of the directory: ldap:// (StartTLS) or ldaps://.").tag(
         config=True
@@ -69,60 +63,27 @@ class Ldap(Guessing, MayStay):
         """Apart from logins, however many of those wait."""
         return ThreadPoolExecutor(AT_ONCE, "directory")
 
-    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
-        """The login form."""
-        # here, as the handlers need the users table's authenticator
-        from hubstead_hub.handlers import EverywhereLogoutHandler, PasswordLoginHandler
-
-        return [("/login", PasswordLoginHandler), ("/logout", EverywhereLogoutHandler)]
-
-    async def authenticate(self, handler: Any, data: Any = None, **options: Any) -> Any:
-        """Who logs in; None for a wrong name or password, after about the same time.
-
-        :raises HTTPError: 403 for who is known and may not, 429 after too many failures, 503 while
-            the directory does not answer.
-        """
-        begun = time.monotonic()
-        name, password = normalised(data.get("username", "")), data.get("password", "")
-        person = await self.guess(handler, name, lambda whose: self._checked(whose, name, password))
-        if person is None:
-            await asyncio.sleep(-(time.monotonic() - begun) % STEP)
-            return None
-        found = self._in_our_terms(self._described(person))
-        allowed = self.check_blocked_users(found["name"], found) and (
-            self.allow_all or await self.check_allowed(found["name"], found)
-        )
-        if not allowed:
-            self.log.warning("User %r may not log in by the rules", found["name"])
-            raise web.HTTPError(
-                403,
-                "The directory knows you, but you may not use this service. If you should, ask the "
-                "people who run it.",
-            )
-        return found
-
-    async def _checked(self, whose: str, name: str, password: str) -> Person | None:
-        longest = max(len(name), len(password))
-        if not (name and password and name.isprintable()) or longest > LONGEST:
-            return None
+    async def checked(self, whose: str, name: str, password: str) -> dict[str, Any] | None:
         groups = self.rules.now.groups
         try:
-            return await self.in_turn(whose, self._directory.log_in, name, password, groups)
+            log_in = self._directory.log_in
+            return self._described(await self.in_turn(whose, log_in, name, password, groups))
         except UnusableError as error:
             self.log.error("Nobody can log in: the directory: %s", error)
             raise AwayError(str(error)) from None
 
     async def ask(self, user: Any, handler: Any) -> dict[str, Any] | None:
-        rules = self.rules.now
-        given = next((name for name, own in rules.names.items() if own == user.name), user.name)
+        look, groups = self._directory.find, self.rules.now.groups
         try:
-            person = await in_thread(self._lookers, self._directory.find, given, rules.groups)
+            found = await in_thread(self._lookers, look, self.given(user.name), groups)
         except UnusableError as error:
             raise AwayError(f"the directory: {error}") from None
-        return self._described(person) if person else None
+        return self._described(found)
 
     @staticmethod
-    def _described(person: Person) -> dict[str, Any]:
+    def _described(person: Person | None) -> dict[str, Any] | None:
+        if person is None:
+            return None
         return {
             "name": person.name,
             "identity": person.identity,

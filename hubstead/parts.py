@@ -69,9 +69,11 @@ class Authenticator(Part):
     """How people log in.
 
     + page: the status of the login page (RFC 9110, 15), and a part of its text.
+    + absent: the removal of all that `deploy` brings.
     """
 
     page: tuple[int, str] = (200, 'name="password"')
+    absent: Deploy = _nothing
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,11 @@ def _part(kind: type[P], choice: Choice, name: str) -> P:
     if not isinstance(module.PART, kind):
         raise TypeError(f"{module.__name__}.PART is no {kind.__name__}")
     return module.PART
+
+
+def authenticators() -> dict[str, Authenticator]:
+    """Every way to log in, chosen or not, by name."""
+    return {name: _part(Authenticator, AUTHENTICATORS, name) for name in AUTHENTICATORS.names}
 
 
 def proxies() -> dict[str, Proxy]:

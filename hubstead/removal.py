@@ -79,6 +79,9 @@ def remove(site: Site) -> None:
     tier("hub")
     if "jupyterhub" in there:
         jupyterhub.absent()
+    for name, authenticator in parts.authenticators().items():
+        if name in there:
+            authenticator.absent(site)
     for spawner in parts.spawners().values():
         spawner.absent(site)
     for name, proxy in parts.proxies().items():

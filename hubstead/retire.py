@@ -35,6 +35,9 @@ def retire(site: Site) -> None:
         apache.absent(site=site)
     if "redirect" in gone:
         former.redirect_absent()
+    for name, authenticator in parts.authenticators().items():
+        if name in gone:
+            authenticator.absent(site)
     for name, proxy in parts.proxies().items():
         if name in gone:
             proxy.absent(site)

@@ -29,6 +29,12 @@ def written(site: Site) -> files.File:
     return files.File(f"{text}\n", mode="640", group=hub.USER)
 
 
+def asks_for_groups(site: Site) -> bool:
+    """Whether groups count, so that whoever knows people has to tell theirs."""
+    settings = site[AccountsSettings]
+    return bool(settings.hub_allowed_groups or settings.hub_admin_groups)
+
+
 def configuration() -> hub.Configuration:
     """What every way to log in of ours has."""
     return hub.Configuration(

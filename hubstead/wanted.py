@@ -12,7 +12,7 @@ from pyinfra import logger
 
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.jupyterhub import HubSettings
-from hubstead.settings.model import PROXIES, SPAWNERS
+from hubstead.settings.model import AUTHENTICATORS, PROXIES, SPAWNERS
 from hubstead.settings.tls import TlsSettings
 from hubstead.site import Site
 
@@ -21,6 +21,7 @@ def _roles(site: Site) -> dict[str, bool]:
     """Role to whether the host at hand has it, in the order of deploys/all.py."""
     hub, lab = site.serves("jupyterhub"), site.serves("jupyterlab")
     spawner, proxy = site[HubSettings].hub_spawner, site[EdgeSettings].proxy
+    authenticator = site[HubSettings].hub_authenticator
     edge = site[EdgeSettings].edge if site.plays("edge") else None
     return {
         "base": True,
@@ -28,10 +29,11 @@ def _roles(site: Site) -> dict[str, bool]:
         "tls": True,
         "postgres": site.plays("db"),
         "python": hub or lab,
-        "userdb": lab or (hub and site[HubSettings].hub_authenticator == "users-table"),
+        "userdb": lab or (hub and authenticator == "users-table"),
         "node": hub,
         **{name: hub and name == spawner for name in SPAWNERS.names},
         **{name: hub and name == proxy for name in PROXIES.names},
+        **{name: hub and name == authenticator for name in AUTHENTICATORS.names},
         "jupyterhub": hub,
         "jupyterlab": lab,
         "nginx": edge == "nginx",

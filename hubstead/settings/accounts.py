@@ -83,6 +83,10 @@ class AccountsSettings(Settings):
         if both:
             raise ValueError(f"`hub_blocked_users` has {both[0]!r}, who is also to be let in")
 
+    def check_beside(self, others: Others) -> None:
+        # which has no settings of its own
+        check_provider(others, "pam", {})
+
     @property
     def lets_somebody_in(self) -> bool:
         """Whether there is a rule by which a provider's people may log in."""

@@ -55,6 +55,7 @@ SETTINGS = {
         "hub_github_organizations": ["campus:lab"],
         "hub_admins": ["alice"],
     },
+    "pam": {"hub_allowed_groups": ["lab"], "hub_admin_groups": ["sudo"]},
     "google": {"hub_google_client_id": "hub", "hub_google_domain": "campus.example"},
 }
 
@@ -270,6 +271,42 @@ def test_another_provider_is_one_setting(campus: Campus, way: str) -> None:
         assert kept(kernel) and alice.is_logged_in()
     provider.people(PEOPLE)
     provider.org_members({"campus": ["alice", "bob", "carol"]})
+
+
+def test_accounts_of_the_host_are_one_setting_too(campus: Campus) -> None:
+    service = campus.service
+    service.sudo("groupadd lab")
+    for name, groups in (("alice", "lab,sudo"), ("bob", "lab"), ("eve", "users")):
+        service.sudo(f"useradd -G {groups} {name}; echo '{name}:pw of {name}' | chpasswd")
+    service.sudo("echo 'root:pw of root' | chpasswd")
+    campus.deploy("pam")
+    alice, bob = (HubClient(service.site, name) for name in ("alice", "bob"))
+    for client in (alice, bob):
+        client.log_in(f"pw of {client.username}")
+        client.take_token()
+        client.start_server()
+    assert alice.api("GET", "/user")["admin"] and not bob.api("GET", "/user")["admin"]
+    assert alice.cells("work.ipynb") == ["'of the users table'"]
+    for name, password in (("root", "pw of root"), ("eve", "pw of eve"), ("bob", "pw of alice")):
+        refused = HubClient(service.site, name).try_to_log_in(password)
+        assert refused.status_code == 403, name
+    connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/hubstead-pam.sock')"
+    assert "PermissionError" in service.stranger(f'python3 -c "{connect}" 2>&1')
+    with alice.kernel() as kernel:
+        kernel.run("kept = 'kept'")
+        service.sudo("usermod --lock bob")
+        eventually("bob is out", lambda: campus.is_out(bob), MINUTE)
+        assert HubClient(service.site, "bob").try_to_log_in("pw of bob").status_code == 403
+        service.sudo("systemctl stop hubstead-pam.socket")
+        answer = HubClient(service.site, "bob").try_to_log_in("pw of bob")
+        assert answer.status_code == 503 and "does not answer" in answer.text
+        time.sleep(MINUTE)
+        service.sudo("systemctl start hubstead-pam.socket")
+        assert kept(kernel) and alice.is_logged_in()
+    assert "pw of" not in service.sudo("journalctl --since -10min")
+    # and back, without what it brought
+    campus.deploy("google")
+    assert service.sudo("ls /etc/pam.d /run").count("hubstead-pam") == 0
 
 
 def test_nothing_secret_is_in_the_journal(campus: Campus) -> None:

@@ -31,6 +31,9 @@ LIFTED = {
     "hubstead-login": NETWORK,
     "hubstead-login-relay": set(),
     "hubstead-pages": LOW_PORTS | NETWORK,
+    "hubstead-pam@": NETWORK | {
+        "CapabilityBoundingSet", "MemoryDenyWriteExecute", "ReadWritePaths",
+    },
     "hubstead-people-files@": {
         "CapabilityBoundingSet", "ProtectSystem", "RestrictSUIDSGID", "SystemCallFilter",
     },
@@ -49,6 +52,7 @@ SYSTEMS: list[dict[str, Any]] = [
     {},
     {"hub_disk_quota": "10G"},
     {"proxy": "chp"},
+    {"hub_authenticator": "pam", "hub_admins": ["ada"]},
     {"application": "jupyterlab", "edge": "nginx"},
 ]
 

@@ -25,6 +25,7 @@ CHOICES: list[dict[str, Any]] = [
     {"proxy": "chp", "edge": "apache"},
     ACME,
     {"firewall": False},
+    {"hub_authenticator": "pam", "hub_admins": ["ada"]},
 ]
 CASES = [(name, {}) for name in INVENTORIES] + [("lab", choice) for choice in CHOICES]
 #: What all.py does with several roles at once: no role's own work, so no script does it

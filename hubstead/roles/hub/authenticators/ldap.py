@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from hubstead import hub, parts
+from hubstead import hub, parts, rules
 from hubstead.operations import checks
 from hubstead.parts import Authenticator
 from hubstead.settings.accounts import AccountsSettings, check_provider
@@ -122,7 +122,7 @@ def _is_server(url: str) -> bool:
 
 
 def _configuration(site: Site) -> hub.Configuration:
-    settings, accounts = site[LdapSettings], site[AccountsSettings]
+    settings = site[LdapSettings]
     traits: dict[str, object] = {
         "urls": settings.hub_ldap_url,
         "base": settings.hub_ldap_base,
@@ -130,7 +130,7 @@ def _configuration(site: Site) -> hub.Configuration:
         "filter": settings.hub_ldap_filter or "",
         "group_base": settings.hub_ldap_group_base or "",
         "group_filter": settings.hub_ldap_group_filter,
-        "manage_groups": bool(accounts.hub_allowed_groups or accounts.hub_admin_groups),
+        "manage_groups": rules.asks_for_groups(site),
         # users' servers reach the Hub's port too: their word on where a login comes from counts
         # nothing
         "servers_network": str(parts.spawner(site).network(site).subnet),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from hubstead import hub, oauth
+from hubstead import hub, oauth, rules
 from hubstead.operations import openid
 from hubstead.parts import Authenticator
-from hubstead.settings.accounts import AccountsSettings, check_provider
+from hubstead.settings.accounts import check_provider
 from hubstead.settings.base import BaseSettings
 from hubstead.settings.model import Others, Settings
 from hubstead.site import Site
@@ -92,8 +92,7 @@ def _configuration(site: Site) -> hub.Configuration:
 
 
 def _groups(site: Site) -> dict[str, object]:
-    accounts = site[AccountsSettings]
-    if not (accounts.hub_allowed_groups or accounts.hub_admin_groups):
+    if not rules.asks_for_groups(site):
         return {}
     claim = site[OidcSettings].hub_oidc_groups_claim
     return {"manage_groups": True, "auth_state_groups_key": f"oauth_user.{claim}"}

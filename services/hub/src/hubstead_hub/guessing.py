@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import Any, ParamSpec, TypeVar
@@ -139,9 +140,18 @@ class Guessing(Authenticator):
 
         :raises HTTPError: 503 where too many are waiting.
         """
+        async with self.turn(whose):
+            return await in_thread(self._password_executor, work, *args, **kwargs)
+
+    @asynccontextmanager
+    async def turn(self, whose: str) -> AsyncIterator[None]:
+        """Hold one of the places for passwords, once it is the turn of `whose`.
+
+        :raises HTTPError: 503 where too many are waiting.
+        """
         try:
             async with self._turns.async_turn(whose):
-                return await in_thread(self._password_executor, work, *args, **kwargs)
+                yield
         except FullError as error:
             raise TryLater(
                 503, "Too many people are logging in right now. Please try again in a minute.", 30

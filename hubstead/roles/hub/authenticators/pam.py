@@ -1,0 +1,85 @@
+"""Login by the accounts of the hub host, which the Hub asks about through a helper that is root."""
+
+from __future__ import annotations
+
+import shlex
+
+from pyinfra.api.deploy import deploy
+
+from hubstead import hub, parts, rules
+from hubstead.notes import ROLES, claim
+from hubstead.operations import checks, files, units
+from hubstead.parts import Authenticator
+from hubstead.render import render
+from hubstead.site import Site
+
+SOCKET_UNIT = "hubstead-pam.socket"
+_SOCKET = "/run/hubstead-pam.sock"
+_LISTENER, _SERVICE = (f"/etc/systemd/system/hubstead-pam{end}" for end in (".socket", "@.service"))
+_RULES = "/etc/pam.d/hubstead"
+
+#: Run on the host as the Hub: the argument is the socket; a request about nobody
+_NOBODYS = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.settimeout(30)
+    asked.connect(sys.argv[1])
+    asked.sendall(b'{"look": "root"}\\n')
+    print(answer := asked.recv(1000).decode())
+sys.exit(answer != "null\\n")
+"""
+
+
+@deploy("pam")
+def pam(site: Site) -> None:
+    claim(site, "pam")
+    files.present(
+        name="Write what asks PAM for the Hub",
+        entries={
+            _RULES: files.File(render("pam", _RULES)),
+            _SERVICE: files.File(render("pam", _SERVICE)),
+            _LISTENER: files.File(render("pam", _LISTENER, socket=_SOCKET, user=hub.USER)),
+        },
+    )
+    units.running(name="Listen for the Hub", unit=SOCKET_UNIT)
+
+
+@deploy("pam")
+def absent(site: Site) -> None:
+    units.stopped(name="Stop listening for the Hub", unit=SOCKET_UNIT)
+    files.present(
+        name="Remove what asked PAM",
+        entries={_LISTENER: None, _SERVICE: None, _RULES: None, f"{ROLES}/pam": None},
+    )
+
+
+def _configuration(site: Site) -> hub.Configuration:
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {"authenticator_class": "hubstead_hub.pam.Pam"},
+            "Pam": {
+                # users' servers reach the Hub's port too: their word on where a login comes from
+                # counts nothing
+                "servers_network": str(parts.spawner(site).network(site).subnet),
+                "manage_groups": rules.asks_for_groups(site),
+            },
+        }
+    )
+
+
+def _verify(site: Site) -> None:
+    checks.passes(
+        name="Ask what asks PAM, as the Hub does",
+        part="The login by the host's accounts",
+        script=f"{hub.AS_ITSELF} python3 -c {shlex.quote(_NOBODYS)} {_SOCKET}",
+        mend=f"systemctl status {SOCKET_UNIT}; journalctl -u 'hubstead-pam@*'",
+    )
+
+
+PART = Authenticator(
+    configuration=_configuration,
+    deploy=pam,
+    units=lambda site: (SOCKET_UNIT,),
+    absent=absent,
+    verify=_verify,
+)

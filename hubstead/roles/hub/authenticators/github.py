@@ -68,5 +68,5 @@ PART = Authenticator(
     lock=oauth.LOCK,
     page=oauth.PAGE,
     deploy=oauth.told,
-    verify=lambda site: oauth.answers("GitHub", f"{site[GithubSettings].hub_github_url}/login"),
+    verify=lambda site: oauth.answers("GitHub", site[GithubSettings].hub_github_url),
 )

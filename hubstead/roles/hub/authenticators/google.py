@@ -61,7 +61,5 @@ PART = Authenticator(
     lock=oauth.LOCK,
     page=oauth.PAGE,
     deploy=oauth.told,
-    verify=lambda site: oauth.answers(
-        "Google", "https://accounts.google.com/.well-known/openid-configuration"
-    ),
+    verify=lambda site: oauth.answers("Google", "https://www.googleapis.com"),
 )

@@ -26,7 +26,9 @@ class HubSettings(Settings):
     everywhere = ("hub_base_url",)
 
     hub_authenticator: Annotated[str, AUTHENTICATORS] = Field(
-        "users-table", description="How people log in; users-table: `hub_users` and `hub-users`."
+        "users-table",
+        description="How people log in (docs/accounts.md); users-table: `hub_users` and "
+        "`hub-users`.",
     )
     hub_spawner: Annotated[str, SPAWNERS] = Field(
         "docker", description="How their servers run; docker: a container a user."

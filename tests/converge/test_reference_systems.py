@@ -147,6 +147,8 @@ class TestCampus:
         assert campus.sudo("systemctl is-enabled certbot.timer").strip() == "enabled"
 
 
+# GitHub and Traefik, which other modules have in `make test`
+@pytest.mark.every
 class TestHardWay:
     @pytest.fixture(scope="class")
     def hard_way(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:

@@ -19,7 +19,7 @@ from jupyterhub.dbutil import write_alembic_ini
 from jupyterhub.orm import Base
 from sqlalchemy import create_engine
 
-from hubstead.operations.hub_database import REVISIONS
+from hubstead.operations.hub_database import REVISIONS, Versions
 from programs import hub_schema
 from programs.hub_schema import client
 from tests.kit.userdb import OWNER_PASSWORD, Cluster, fresh_database, throwaway_cluster
@@ -203,3 +203,10 @@ def test_a_dump_that_cannot_be_made_changes_nothing(hub: Hub) -> None:
     said = hub.carry_over()
     assert said and "pg_dump: " in said and "The Hub runs as before" in said
     assert not hub.dump.exists() and hub.settings.read_text() == "former"
+
+
+def test_who_dumps_and_what_is_dumped_are_asked(hub: Hub) -> None:
+    command = Versions().command(sys.executable, str(hub.url_file)).get_raw_value()
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    major = int(hub.cluster.binaries.parent.name)
+    assert Versions().process(done.stdout.splitlines()) == (major, major)

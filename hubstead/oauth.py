@@ -59,12 +59,13 @@ def told(site: Site) -> None:
     summarise(f"The provider has to know: {callback(site)}, and after a logout {home(site)}")
 
 
-def answers(name: str, url: str) -> None:
-    """Check that the host reaches the provider, whatever that says, and knows its certificate."""
-    checks.passes(
+def check(name: str, url: str) -> checks.Check:
+    """That the host reaches the provider, whatever that says, and knows its certificate."""
+    return checks.Check(
         name=f"Ask {name}",
         part=f"The login by {name}",
         script=f"{CURL} --output /dev/null {url}",
         mend=f"Does this host reach {url}, and does it trust its certificate "
         "(`base_ca_certificates`)?",
+        of="accounts",
     )

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
 from hubstead.hub import Configuration
+from hubstead.operations.checks import Check
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.model import AUTHENTICATORS, PROXIES, SPAWNERS, Choice
@@ -34,6 +35,10 @@ def _no_credentials(site: Site) -> Mapping[str, str]:
     return {}
 
 
+def _no_checks(site: Site) -> tuple[Check, ...]:
+    return ()
+
+
 def _no_units(site: Site) -> tuple[str, ...]:
     return ()
 
@@ -50,11 +55,15 @@ class Part:
     + groups: of the Hub's user.
     + left: groups that it was in with an earlier version, and must not be in.
     + lifts: lines of the Hub's unit which lift a part of its hardening, each with its reason.
-    + verify: its own checks of a deployed service.
+    + checks: what has to hold of it in a deployed service (deploys/verify.py).
+    + grounds: what that rests on, for who looks for a cause (deploys/doctor.py).
+    + tell: what else a verified service says about it.
     """
 
     configuration: Callable[[Site], Configuration]
-    verify: Deploy
+    checks: Callable[[Site], tuple[Check, ...]] = _no_checks
+    grounds: Callable[[Site], tuple[Check, ...]] = _no_checks
+    tell: Deploy = _nothing
     credentials: Callable[[Site], Mapping[str, str]] = _no_credentials
     lock: str | None = None
     deploy: Deploy = _nothing

@@ -210,7 +210,20 @@ def absent() -> None:
     )
 
 
-def _say_what_is_in_volumes(site: Site) -> None:
+def check(site: Site) -> checks.Check:
+    """That the Hub can have somebody's files made ready."""
+    return checks.Check(
+        name="Ask what makes people's files ready, as the Hub does",
+        part="What makes people's files ready",
+        script=f"{hub.AS_ITSELF} python3 -c {shlex.quote(_NOBODYS)} /run/{_HELPER}.sock",
+        mend=f"systemctl status {_HELPER}.socket; journalctl -u '{_HELPER}@*'",
+        of="files",
+        units=(SOCKET_UNIT,),
+    )
+
+
+def say_what_is_in_volumes(site: Site) -> None:
+    """Tell whose files were not moved out of a volume of an earlier version."""
     found = host.get_fact(people_files.Volumes, VOLUMES, site[HubSettings].hub_files)
     if found["used"]:
         logger.info(
@@ -223,14 +236,3 @@ def _say_what_is_in_volumes(site: Site) -> None:
             f"earlier version and were not moved; {people_files.PROGRAM} {_PLACES} adopt NAME "
             "says why."
         )
-
-
-def verify(site: Site) -> None:
-    """Check a deployed service, and say whose files are still in volumes."""
-    checks.passes(
-        name="Ask what makes people's files ready, as the Hub does",
-        part="What makes people's files ready",
-        script=f"{hub.AS_ITSELF} python3 -c {shlex.quote(_NOBODYS)} /run/{_HELPER}.sock",
-        mend=f"systemctl status {_HELPER}.socket; journalctl -u '{_HELPER}@*'",
-    )
-    _say_what_is_in_volumes(site)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 
 from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 from pyinfra.context import ctx_state, host
@@ -21,8 +22,32 @@ done
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Something that has to hold on the host at hand.
+
+    + name: how one sees it, as the name of an operation.
+    + part: what it is about, for the error.
+    + script: of a shell; what it prints is the reason, its exit status the result.
+    + mend: where to look when it fails.
+    + tries: how often verify tries it, a second apart.
+    + of: the part of the service that fails with it (`SUBJECTS` of hubstead.diagnosis).
+    + units: of systemd, which have to run before it makes sense to ask.
+    + leaves_no_trace: whether the host is at every moment as it was.
+    """
+
+    name: str
+    part: str
+    script: str
+    mend: str
+    of: str
+    units: tuple[str, ...] = ()
+    leaves_no_trace: bool = True
+    tries: int = 30
+
+
 def answers(request: str, status: int) -> str:
-    """A script for `passes`: whether the answer has this status (RFC 9110, 15).
+    """A script for a check: whether the answer has this status (RFC 9110, 15).
 
     + request: arguments of curl(1).
     """
@@ -61,3 +86,15 @@ def passes(part: str, script: str, mend: str, tries: int = 30) -> Generator[Stri
     if reason is not None:
         text = f"{part} does not answer as it should on {host.name}: {reason}\nLook here: {mend}"
         yield StringCommand("printf '%s\\n'", QuoteString(text), ">&2; false")
+
+
+def all_pass(those: Iterable[Check]) -> None:
+    """Ensure that each of them holds, in their order."""
+    for check in host.loop(list(those)):
+        passes(
+            name=check.name,
+            part=check.part,
+            script=check.script,
+            mend=check.mend,
+            tries=check.tries,
+        )

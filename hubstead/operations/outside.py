@@ -60,7 +60,7 @@ def _way(name: str, port: int) -> str | None:
     return str(transport.sock.getpeername()[0])
 
 
-def _reason(page: Page, port: int, authority: str | None) -> str | None:
+def reason(page: Page, port: int, authority: str | None) -> str | None:
     """Why the page is not to be had from here; None where it is."""
     address = _way(page.name, port)
     if address is None:
@@ -105,7 +105,7 @@ def answers(
         return
     known = host.get_fact(trust.Certificates, authority).get(authority) if authority else None
     for page in pages:
-        if reason := _reason(page, port, known):
-            text = f"From this machine the service does not answer: {reason}\n{mend}"
+        if said := reason(page, port, known):
+            text = f"From this machine the service does not answer: {said}\n{mend}"
             yield StringCommand("printf '%s\\n'", QuoteString(text), ">&2; false")
             return

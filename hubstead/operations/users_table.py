@@ -84,11 +84,12 @@ def declared(people: list[dict[str, Any]]) -> Generator[StringCommand]:
     yield StringCommand(COMMAND, *arguments, _stdin=text)
 
 
-def answers(server: str) -> None:
-    """Ensure that the table can be asked. `server` is the name of the host that has it."""
-    checks.passes(
+def check(server: str) -> checks.Check:
+    """That the table can be asked. `server` is the name of the host that has it."""
+    return checks.Check(
         name="Ask the users table",
         part="The users table",
         script=f"{COMMAND} status --json",
         mend=f"journalctl -u 'postgresql*' on {server}; hub-users status",
+        of="accounts",
     )

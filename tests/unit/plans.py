@@ -140,7 +140,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
     monkeypatch.setattr(wheels, "built", lambda sources: Wheel(wheel, wheels.identity(sources)))
     monkeypatch.setattr(FakeConnector, "run_shell_command", record)
     # nobody can ask for the pages of a host that pretends
-    monkeypatch.setattr(outside, "_reason", lambda page, port, authority: None)
+    monkeypatch.setattr(outside, "reason", lambda page, port, authority: None)
     # operations are told apart by the lines of the deploy, as in a real run
     monkeypatch.setattr(pyinfra, "is_cli", True)
     monkeypatch.chdir(tmp_path)

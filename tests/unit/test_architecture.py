@@ -20,7 +20,7 @@ LAYERS = (
     {"notes", "parts", "releases", "wanted"},
     {"listeners"},
     {"certificates", "pages", "ports"},
-    {"database", "edges", "oauth", "people", "rules"},
+    {"database", "edges", "health", "oauth", "people", "rules"},
     {"roles"},
     {"removal", "retire"},
 )

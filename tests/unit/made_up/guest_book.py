@@ -27,4 +27,4 @@ def _configuration(site: Site) -> hub.Configuration:
     )
 
 
-PART = Authenticator(configuration=_configuration, verify=lambda site: None)
+PART = Authenticator(configuration=_configuration)

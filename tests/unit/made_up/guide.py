@@ -30,10 +30,15 @@ def absent(site: Site) -> None:
     files.present(name="Remove the guide", entries={_FILE: None, f"{ROLES}/guide": None})
 
 
-def _verify(site: Site) -> None:
+def _check(site: Site) -> checks.Check:
     request = f"http://127.0.0.1:{API_PORT}/"
-    checks.passes(
-        name="Ask the guide", part="The guide", script=checks.answers(request, 200), mend=UNIT
+    return checks.Check(
+        name="Ask the guide",
+        part="The guide",
+        script=checks.answers(request, 200),
+        mend=UNIT,
+        of="proxy",
+        units=(UNIT,),
     )
 
 
@@ -49,5 +54,5 @@ PART = Proxy(
     units=lambda site: (UNIT,),
     lifts=("# it draws maps", "PrivateDevices=no"),
     absent=absent,
-    verify=_verify,
+    checks=lambda site: (_check(site),),
 )

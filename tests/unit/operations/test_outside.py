@@ -51,35 +51,35 @@ def local(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_page_that_is_there(port: int, tmp_path: Path) -> None:
     authority = (tmp_path / "cert.pem").read_text()
-    assert outside._reason(Page(NAME, "/hub/login", 200), port, authority) is None
+    assert outside.reason(Page(NAME, "/hub/login", 200), port, authority) is None
 
 
 def test_another_status(port: int, tmp_path: Path) -> None:
     authority = (tmp_path / "cert.pem").read_text()
-    reason = outside._reason(Page(NAME, "/", 200), port, authority)
+    reason = outside.reason(Page(NAME, "/", 200), port, authority)
     assert reason == f"https://{NAME}:{port}/ at 127.0.0.1: it says 404 and not 200"
 
 
 def test_another_name(port: int, tmp_path: Path) -> None:
     authority = (tmp_path / "cert.pem").read_text()
-    reason = outside._reason(Page("other.example.org", "/hub/login", 200), port, authority)
+    reason = outside.reason(Page("other.example.org", "/hub/login", 200), port, authority)
     assert reason and "is not valid for" in reason
 
 
 def test_another_authority_than_the_hosts_own(port: int, tmp_path: Path) -> None:
     issue(tmp_path / "other.pem", tmp_path / "key.pem", [NAME])
     authority = (tmp_path / "other.pem").read_text()
-    reason = outside._reason(Page(NAME, "/hub/login", 200), port, authority)
+    reason = outside.reason(Page(NAME, "/hub/login", 200), port, authority)
     assert reason and "certificate verify failed" in reason
 
 
 def test_an_authority_that_this_machine_does_not_know_is_a_warning(
     port: int, local: list[str]
 ) -> None:
-    assert outside._reason(Page(NAME, "/hub/login", 200), port, None) is None
+    assert outside.reason(Page(NAME, "/hub/login", 200), port, None) is None
     assert any("does not know the authority" in line for line in local)
 
 
 def test_nobody_listens(port: int) -> None:
-    reason = outside._reason(Page(NAME, "/hub/login", 200), 1, None)
+    reason = outside.reason(Page(NAME, "/hub/login", 200), 1, None)
     assert reason and "Connection refused" in reason

@@ -68,5 +68,5 @@ PART = Authenticator(
     lock=oauth.LOCK,
     page=oauth.PAGE,
     deploy=oauth.told,
-    verify=lambda site: oauth.answers("GitHub", site[GithubSettings].hub_github_url),
+    checks=lambda site: (oauth.check("GitHub", site[GithubSettings].hub_github_url),),
 )

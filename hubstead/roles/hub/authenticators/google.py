@@ -61,5 +61,5 @@ PART = Authenticator(
     lock=oauth.LOCK,
     page=oauth.PAGE,
     deploy=oauth.told,
-    verify=lambda site: oauth.answers("Google", "https://www.googleapis.com"),
+    checks=lambda site: (oauth.check("Google", "https://www.googleapis.com"),),
 )

@@ -149,10 +149,10 @@ def _credentials(site: Site) -> dict[str, str]:
     return {_PASSWORD: site.secrets.brought("hub_ldap_bind_password")}
 
 
-def _verify(site: Site) -> None:
+def _check(site: Site) -> checks.Check:
     settings = site[LdapSettings]
     password = f"{hub.CREDENTIALS}/{_PASSWORD}" if settings.hub_ldap_bind_dn else "/dev/null"
-    checks.passes(
+    return checks.Check(
         name="Look for people in the directory",
         part="The directory",
         script=f"""
@@ -161,6 +161,7 @@ def _verify(site: Site) -> None:
         mend=f"Does this host reach {' or '.join(settings.hub_ldap_url)}, does it trust the "
         "certificate (`base_ca_certificates`), and are `hub_ldap_*` right?",
         tries=5,
+        of="accounts",
     )
 
 
@@ -168,5 +169,5 @@ PART = Authenticator(
     configuration=_configuration,
     credentials=_credentials,
     lock="ldap",
-    verify=_verify,
+    checks=lambda site: (_check(site),),
 )

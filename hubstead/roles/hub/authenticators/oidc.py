@@ -104,7 +104,7 @@ PART = Authenticator(
     lock=oauth.LOCK,
     page=oauth.PAGE,
     deploy=oauth.told,
-    verify=lambda site: oauth.answers(
-        "the provider", openid.address(site[OidcSettings].hub_oidc_issuer or "")
+    checks=lambda site: (
+        oauth.check("the provider", openid.address(site[OidcSettings].hub_oidc_issuer or "")),
     ),
 )

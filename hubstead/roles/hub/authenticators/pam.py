@@ -67,12 +67,14 @@ def _configuration(site: Site) -> hub.Configuration:
     )
 
 
-def _verify(site: Site) -> None:
-    checks.passes(
+def _check(site: Site) -> checks.Check:
+    return checks.Check(
         name="Ask what asks PAM, as the Hub does",
         part="The login by the host's accounts",
         script=f"{hub.AS_ITSELF} python3 -c {shlex.quote(_NOBODYS)} {_SOCKET}",
         mend=f"systemctl status {SOCKET_UNIT}; journalctl -u 'hubstead-pam@*'",
+        of="accounts",
+        units=(SOCKET_UNIT,),
     )
 
 
@@ -81,5 +83,5 @@ PART = Authenticator(
     deploy=pam,
     units=lambda site: (SOCKET_UNIT,),
     absent=absent,
-    verify=_verify,
+    checks=lambda site: (_check(site),),
 )

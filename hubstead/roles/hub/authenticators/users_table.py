@@ -26,12 +26,8 @@ def _configuration(site: Site) -> hub.Configuration:
     )
 
 
-def _verify(site: Site) -> None:
-    users_table.answers(server=site.db.name)
-
-
 PART = Authenticator(
     configuration=_configuration,
     credentials=lambda site: {"users": database.conninfo(site, "userdb_reader")},
-    verify=_verify,
+    checks=lambda site: (users_table.check(server=site.db.name),),
 )

@@ -164,12 +164,14 @@ def absent(site: Site) -> None:
     )
 
 
-def _verify(site: Site) -> None:
-    checks.passes(
+def _check(site: Site) -> checks.Check:
+    return checks.Check(
         name="Try the proxy's API without its password",
         part="The proxy's API",
         script=checks.answers(f"{API_URL}/api/routes", 403),
         mend=_TOKEN,
+        of="proxy",
+        units=(UNIT,),
     )
 
 
@@ -182,5 +184,5 @@ PART = Proxy(
     deploy=chp,
     units=lambda site: (UNIT,),
     absent=absent,
-    verify=_verify,
+    checks=lambda site: (_check(site),),
 )

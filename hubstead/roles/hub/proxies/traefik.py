@@ -164,12 +164,14 @@ def absent(site: Site) -> None:
     )
 
 
-def _verify(site: Site) -> None:
-    checks.passes(
+def _check(site: Site) -> checks.Check:
+    return checks.Check(
         name="Try the proxy's API without its password",
         part="The proxy's API",
         script=checks.answers(f"http://{LOOPBACK}:{API_PORT}/api/overview", 401),
         mend=f"{DYNAMIC}/api.toml",
+        of="proxy",
+        units=(UNIT,),
     )
 
 
@@ -188,5 +190,5 @@ PART = Proxy(
         f"ReadWritePaths={DYNAMIC} {ROUTES}",
     ),
     absent=absent,
-    verify=_verify,
+    checks=lambda site: (_check(site),),
 )

@@ -460,24 +460,70 @@ def _sshd(site: Site) -> list[str]:
     ]
 
 
-def _verify(site: Site) -> None:
+def _checks(site: Site) -> tuple[checks.Check, ...]:
     sshd, health = _sshd(site), f"{parts.hub_url(site)}{site[HubSettings].hub_base_url}hub/health"
     # only what answers on the host proves something by its silence in a container
     targets = f"$(python3 -c {shlex.quote(_ANSWERING)} {' '.join(sshd)})" if sshd else ""
-    checks.passes(
-        name=f"Ask the Hub from a container of the users' network{', and try sshd' * bool(sshd)}",
-        part="The users' network",
-        script=f"docker run --rm --network {NETWORK} {image(site)} python"
-        f" -c {shlex.quote(_FROM_INSIDE)} {health} {targets}",
-        mend="docker network inspect hubstead; iptables -S HUBSTEAD-INPUT; journalctl -u docker",
+    too = ", and try sshd" if sshd else ""
+    engine = site.distribution.docker.unit
+    return (
+        checks.Check(
+            name=f"Ask the Hub from a container of the users' network{too}",
+            part="The users' network",
+            script=f"docker run --rm --network {NETWORK} {image(site)} python"
+            f" -c {shlex.quote(_FROM_INSIDE)} {health} {targets}",
+            mend=f"docker network inspect {NETWORK}; iptables -S HUBSTEAD-INPUT;"
+            " journalctl -u docker",
+            of="network",
+            units=(engine,),
+            leaves_no_trace=False,
+        ),
+        checks.Check(
+            name="Ask the filter before Docker, as the Hub does",
+            part="The filter before Docker",
+            script=f"{hub.AS_ITSELF} {checks.CURL} --fail --output /dev/null"
+            f" --unix-socket {SOCKET} http://localhost/version",
+            mend=f"journalctl -u {FILTER}",
+            of="filter",
+            # what asks a stopped Docker would start it
+            units=(f"{FILTER}.socket", engine),
+        ),
+        people.check(site),
     )
-    checks.passes(
-        name="Ask the filter before Docker, as the Hub does",
-        part="The filter before Docker",
-        script=f"{hub.AS_ITSELF} {checks.CURL} --fail --output /dev/null --unix-socket {SOCKET} http://localhost/version",
-        mend=f"journalctl -u {FILTER}",
+
+
+def _grounds(site: Site) -> tuple[checks.Check, ...]:
+    engine, holder = site.distribution.docker.unit, f"{docker.HOLDER}.service"
+    return (
+        checks.Check(
+            name="Ask Docker",
+            part="Docker",
+            script="docker version --format '{{.Server.Version}}'",
+            mend=f"journalctl -u {engine} -n 50; systemctl restart {engine}",
+            of="docker",
+            units=(engine,),
+        ),
+        checks.Check(
+            name="Look for the users' network",
+            part="The users' network",
+            script=f"docker network inspect --format ok {NETWORK}",
+            mend=f"systemctl restart {holder}",
+            of="network",
+            units=(engine, holder),
+        ),
+        checks.Check(
+            name="Look for the users' image",
+            part="The users' image",
+            script=f"docker image inspect --format ok $(cat {CONTEXT}/image)",
+            mend=f"systemctl restart {holder}, which builds it anew; journalctl -u {holder} -f",
+            of="image",
+            units=(engine,),
+        ),
     )
-    people.verify(site)
+
+
+def _tell(site: Site) -> None:
+    people.say_what_is_in_volumes(site)
 
 
 def _network(site: Site) -> parts.Network:
@@ -498,5 +544,7 @@ PART = Spawner(
     left=lambda site: (site.distribution.docker.group,),
     network=_network,
     absent=absent,
-    verify=_verify,
+    checks=_checks,
+    grounds=_grounds,
+    tell=_tell,
 )

@@ -78,6 +78,7 @@ class Site:
 
     + db, hub, edge: which host plays each tier.
     + machine: the host at hand, as it was when the run began.
+    + ahead: seconds by which its clock is ahead of this machine's; 0 where it makes no difference.
     + settings: those of the host at hand; `site[EdgeSettings]` are one role's.
     """
 
@@ -89,6 +90,7 @@ class Site:
     machine: MachineState
     settings: Others = field(repr=False)
     secrets: Secrets
+    ahead: float = 0
 
     def __getitem__(self, model: type[T]) -> T:
         return self.settings[model]
@@ -232,11 +234,19 @@ def found() -> Site:
     """
     host = cast(Host, ctx_host.get())
     if host not in _sites:
-        _sites[host] = _site(host)
+        site = as_it_is()
+        _refuse_read_only(site)
+        _refuse_another_time(site)
+        _sites[host] = site
     return _sites[host]
 
 
-def _site(host: Host) -> Site:
+def as_it_is() -> Site:
+    """The same for who changes nothing there: a full disk or a wrong clock is what it looks for.
+
+    Raises as `found` does for what is no host of ours.
+    """
+    host = cast(Host, ctx_host.get())
     inventory: Inventory = ctx_inventory.get()
     check_once(inventory)
     members = {each: _member(each) for each in inventory}
@@ -249,13 +259,15 @@ def _site(host: Host) -> Site:
             'on the hub host faces the internet. Set `edge` to "nginx" or "apache", or remove the '
             "group."
         )
+    machine, ahead = _fit_machine(host)
     site = Site(
         here=members[host],
         members=tuple(members.values()),
         db=db,
         hub=hub,
         edge=edge,
-        machine=_fit_machine(host),
+        machine=machine,
+        ahead=ahead,
         settings=settings,
         secrets=Secrets(hub.name, settings[SecretsSettings]),
     )
@@ -300,26 +312,61 @@ def room(site: Site) -> Room:
     return needed
 
 
-def _full_disks(site: Site, bare: bool) -> str:
-    """Which file systems have no room for all that comes there, in words; "" for none.
+@dataclass(frozen=True)
+class Need:
+    """A file system of the host at hand, and the MiB that a run needs there for `paths`."""
+
+    disk: Disk
+    least: int
+    paths: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.disk.target} has {self.disk.free} MiB free, and this run needs {self.least} "
+            f"there, for {self.paths}"
+        )
+
+
+def needs(site: Site, bare: bool) -> list[Need]:
+    """What a run writes to.
 
     + bare: whether it is the host's first run.
     """
     needed = room(site)
-    needs: dict[str, list[tuple[int, str, Disk]]] = {}
+    each_disk: dict[str, list[tuple[int, str, Disk]]] = {}
     for asked, (path, disk) in site.here.host.get_fact(Disks, [*needed]).items():
         first, later = needed[asked]
-        needs.setdefault(disk.identity, []).append((first if bare else later, path, disk))
-    full = []
-    for each in needs.values():
-        least, (_, _, disk) = sum(size for size, _, _ in each), each[0]
-        if disk.free < least:
-            paths = ", ".join(path for size, path, _ in each if size)
-            full.append(
-                f"{disk.target} has {disk.free} MiB free, and this run needs {least} there, for "
-                f"{paths}"
-            )
-    return "; ".join(full)
+        each_disk.setdefault(disk.identity, []).append((first if bare else later, path, disk))
+    return [
+        Need(
+            disk=each[0][2],
+            least=sum(size for size, _, _ in each),
+            paths=", ".join(path for size, path, _ in each if size),
+        )
+        for each in each_disk.values()
+    ]
+
+
+def _full_disks(site: Site, bare: bool) -> str:
+    """Which file systems have no room for all that comes there, in words; "" for none."""
+    return "; ".join(str(need) for need in needs(site, bare) if need.disk.free < need.least)
+
+
+def _refuse_read_only(site: Site) -> None:
+    if directories := site.machine.read_only:
+        raise PyinfraError(
+            f"{site.here.name}: a run writes to {', '.join(directories)}, mounted read-only; no "
+            "host was touched. `mount -o remount,rw` may do, once `dmesg` tells of no failing disk."
+        )
+
+
+def _refuse_another_time(site: Site) -> None:
+    if site.ahead:
+        raise PyinfraError(
+            f"{site.here.name}: {another_time(site.ahead)}; no host was touched. Certificates, "
+            "packages and logins count by it. Set the wrong one of the two: `timedatectl` says "
+            "there and here whether it is kept right."
+        )
 
 
 def _member(host: Host) -> Member:
@@ -341,17 +388,23 @@ def _playing(tier: Tier, members: dict[Host, Member], default: Member | None = N
     return found[0]
 
 
-def _fit_machine(host: Host) -> MachineState:
-    """The host as it is."""
+def _fit_machine(host: Host) -> tuple[MachineState, float]:
+    """The host as it is, and by how much its clock is ahead."""
     asked = time.time()
     try:
         state: MachineState = host.get_fact(Machine)
+        answered = time.time()
     except EOFError as error:
         # pyinfra asks for it where sudo does
         raise PyinfraError(
             f"{host.name}: sudo asks for a password, and there is no terminal to type it at; no "
             "host was touched. Run at a terminal, or see docs/own.md, A password for sudo."
         ) from error
+    # as pyinfra has it where a fact failed, and other hosts did not
+    if cast(MachineState | None, state) is None:
+        raise PyinfraError(
+            f"{host.name} does not say what it is: Python 3 and sudo have to work there."
+        )
     system = f"{host.name} is {state.os} {state.version} on {state.architecture}"
     if (state.os, state.version) not in DISTRIBUTIONS:
         raise PyinfraError(
@@ -369,19 +422,7 @@ def _fit_machine(host: Host) -> MachineState:
             f"{host.name} was booted without systemd, and Hubstead's services are systemd's. "
             "Install systemd-sysv and boot the host again, or take one that is no container."
         )
-    if state.read_only:
-        raise PyinfraError(
-            f"{host.name}: a run writes to {', '.join(state.read_only)}, mounted read-only; no "
-            "host was touched. `mount -o remount,rw` may do, once `dmesg` tells of no failing disk."
-        )
-    if ahead := clock_ahead(state.clock, asked, time.time()):
-        raise PyinfraError(
-            f"{host.name}: its clock is {abs(ahead) / 60:.0f} minutes "
-            f"{'ahead of' if ahead > 0 else 'behind'} that of this machine; no host was touched. "
-            "Certificates, packages and logins count by it. Set the wrong one of the two: "
-            "`timedatectl` says there and here whether it is kept right."
-        )
-    return state
+    return state, clock_ahead(state.clock, asked, answered)
 
 
 def clock_ahead(clock: float | None, asked: float, answered: float) -> float:
@@ -392,6 +433,14 @@ def clock_ahead(clock: float | None, asked: float, answered: float) -> float:
     if clock is None or asked - CLOCKS <= clock <= answered + CLOCKS:
         return 0
     return clock - (answered if clock > answered else asked)
+
+
+def another_time(ahead: float) -> str:
+    """The same in words."""
+    return (
+        f"its clock is {abs(ahead) / 60:.0f} minutes {'ahead of' if ahead > 0 else 'behind'} that "
+        "of this machine"
+    )
 
 
 def networks(site: Site, of: Member) -> list[Network]:

@@ -14,12 +14,14 @@ DOCKER, POSTGRES = "/var/lib/docker", "/var/lib/postgresql"
 class Disk:
     """A file system, mounted at `target`; `free` MiB are everybody's to use.
 
-    `source` is what it is made of. What has several subvolumes of one has room in common.
+    `source` is what it is made of. What has several subvolumes of one has room in common. `inodes`
+    are as many files as can still be made, where it has a number of them from its start.
     """
 
     source: str
     target: str
     free: int
+    inodes: int | None = None
 
     @property
     def identity(self) -> str:
@@ -31,8 +33,10 @@ def parse_disks(lines: Iterable[str]) -> dict[str, tuple[str, Disk]]:
     disks = {}
     for line in lines:
         asked, path, words = line.split("\t")
-        free, source, target = words.split(None, 2)
-        disks[asked] = path, Disk(source, target, int(free))
+        free, inodes, all_inodes, source, target = words.split(None, 4)
+        # df has "-" or 0 for all of them where none are counted
+        counted = int(inodes) if all_inodes not in ("-", "0") else None
+        disks[asked] = path, Disk(source, target, int(free), counted)
     return disks
 
 
@@ -51,7 +55,7 @@ for asked; do
     there=$path
     until [ -e "$there" ]; do there=${{there%/*}}; there=${{there:-/}}; done
     printf '%s\t%s\t%s\n' "$asked" "$path" \
-        "$(df --block-size=1M --output=avail,source,target "$there" | tail -n 1)"
+        "$(df --block-size=1M --output=avail,iavail,itotal,source,target "$there" | tail -n 1)"
 done
 """
 

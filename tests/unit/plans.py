@@ -48,9 +48,11 @@ ETH0: dict[str, Any] = {
 }
 
 
-def disk(path: str, free: int, source: str = "/dev/vda1", target: str = "/") -> str:
+def disk(
+    path: str, free: int, source: str = "/dev/vda1", target: str = "/", inodes: str = "0 0"
+) -> str:
     """What the fact Disks prints of a path."""
-    return f"{path}\t{path}\t{free} {source} {target}"
+    return f"{path}\t{path}\t{free} {inodes} {source} {target}"
 
 
 def scripted(machine: dict[str, Any]) -> dict[str, str]:

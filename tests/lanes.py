@@ -44,7 +44,7 @@ GROUPS = (
     # both have a host that plays the internet, and this machine has room for one
     ("converge/test_isolation.py", "converge/test_firewall.py"),
     ("converge/test_edges.py", "faults/test_postgres.py", "faults/test_owners_docker.py",
-     "faults/test_root.py", "faults/test_disks.py"),
+     "faults/test_root.py", "faults/test_disks.py", "faults/test_doctor.py"),
     ("faults/test_owners_host.py", "faults/test_bad_hosts.py", "faults/test_other_tastes.py"),
     ("converge/test_image.py",),
     ("converge/test_local.py",),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 from pyinfra.context import ctx_state, host
@@ -55,6 +57,21 @@ def answers(request: str, status: int) -> str:
         answer=$({CURL} --output /dev/null --write-out '%{{http_code}}' {request})
         echo "it says $answer and not {status}"
         [ "$answer" = {status} ]"""
+
+
+def found(*urls: str) -> Check:
+    """That the host has an address for the name of one of them."""
+    names = [str(urlsplit(url).hostname) for url in urls]
+    return Check(
+        name="Look up who knows people's accounts",
+        part="The name of who knows people's accounts",
+        script=f"""
+            for name in {shlex.join(names)}; do getent ahosts "$name" >/dev/null && exit 0; done
+            echo "no address there for $name"
+            false""",
+        mend="does the DNS server of /etc/resolv.conf there answer?",
+        of="addresses",
+    )
 
 
 class Failure(FactBase[str | None]):

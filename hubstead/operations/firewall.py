@@ -325,6 +325,24 @@ class Firewall(FactBase[FirewallState]):
         return parse_firewall(output)
 
 
+class Kept(FactBase[tuple[str, str]]):
+    """The rules that the last run kept for the next boot, for IPv4 and for IPv6; "" for none."""
+
+    @staticmethod
+    def default() -> tuple[str, str]:
+        return "", ""
+
+    def command(self) -> str:
+        return f"sed 's/^/4/' {RULES_V4} 2>/dev/null; sed 's/^/6/' {RULES_V6} 2>/dev/null || true"
+
+    def process(self, output: list[str]) -> tuple[str, str]:
+        v4, v6 = (
+            "".join(f"{line[1:]}\n" for line in output if line.startswith(family))
+            for family in ("4", "6")
+        )
+        return v4, v6
+
+
 def _log_in(connector: SSHConnector) -> Exception | None:
     """What keeps a new connection, made as this run's own was, from logging in."""
     kwargs = connector.make_paramiko_kwargs()

@@ -32,8 +32,10 @@ class Signed:
         )
 
 
-def sign(name: str, issuer: Signed | None, *extensions: x509.ExtensionType) -> Signed:
-    """A certificate for 90 days, signed by `issuer` or by itself."""
+def sign(
+    name: str, issuer: Signed | None, *extensions: x509.ExtensionType, days: int = 90
+) -> Signed:
+    """A certificate for so many days from now, signed by `issuer` or by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
     now = datetime.now(UTC)
@@ -43,8 +45,8 @@ def sign(name: str, issuer: Signed | None, *extensions: x509.ExtensionType) -> S
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=90))
+        .not_valid_before(now - timedelta(days=10))
+        .not_valid_after(now + timedelta(days=days))
     )
     for extension in extensions:
         builder = builder.add_extension(extension, isinstance(extension, x509.BasicConstraints))

@@ -12,7 +12,18 @@ from tests.unit.plans import PROJECT
 PACKAGE = PROJECT / "hubstead"
 #: Each imports from those before it alone; a folder or a module of hubstead/
 LAYERS = (
-    {"distributions", "dns", "hub", "pem", "programs", "progress", "render", "texts", "transport"},
+    {
+        "diagnosis",
+        "distributions",
+        "dns",
+        "hub",
+        "pem",
+        "programs",
+        "progress",
+        "render",
+        "texts",
+        "transport",
+    },
     {"operations"},
     {"settings", "wheels"},
     {"secrets", "reference"},
@@ -22,7 +33,7 @@ LAYERS = (
     {"certificates", "pages", "ports"},
     {"database", "edges", "health", "oauth", "people", "rules"},
     {"roles"},
-    {"removal", "retire"},
+    {"doctor", "removal", "retire"},
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]

@@ -13,9 +13,9 @@ from pyinfra_cli.inventory import make_inventory
 from hubstead.operations import openid
 from tests.unit.plans import PROJECT, Plan, Run
 
-SCRIPTS = sorted(
-    path.stem for path in (PROJECT / "deploys").glob("*.py") if path.stem not in ("all", "remove")
-)
+#: Tasks that are no roles
+TASKS = "all", "doctor", "remove"
+SCRIPTS = sorted(path.stem for path in (PROJECT / "deploys").glob("*.py") if path.stem not in TASKS)
 INVENTORIES = sorted(path.stem for path in (PROJECT / "inventories").glob("*.py"))
 #: Where the inventories alone would leave out a role
 ACME = {"tls": "acme", "hub_user_domains": False, "hub_servers_name": "servers.example.org"}

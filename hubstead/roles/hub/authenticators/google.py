@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from hubstead import hub, oauth
+from hubstead.operations import checks
 from hubstead.parts import Authenticator
 from hubstead.settings.accounts import check_provider
 from hubstead.settings.model import Others, Settings
@@ -62,4 +63,5 @@ PART = Authenticator(
     page=oauth.PAGE,
     deploy=oauth.told,
     checks=lambda site: (oauth.check("Google", "https://www.googleapis.com"),),
+    grounds=lambda site: (checks.found("https://www.googleapis.com"),),
 )

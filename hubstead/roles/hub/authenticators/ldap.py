@@ -170,4 +170,5 @@ PART = Authenticator(
     credentials=_credentials,
     lock="ldap",
     checks=lambda site: (_check(site),),
+    grounds=lambda site: (checks.found(*site[LdapSettings].hub_ldap_url),),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from hubstead import hub, oauth, rules
-from hubstead.operations import openid
+from hubstead.operations import checks, openid
 from hubstead.parts import Authenticator
 from hubstead.settings.accounts import check_provider
 from hubstead.settings.base import BaseSettings
@@ -107,4 +107,5 @@ PART = Authenticator(
     checks=lambda site: (
         oauth.check("the provider", openid.address(site[OidcSettings].hub_oidc_issuer or "")),
     ),
+    grounds=lambda site: (checks.found(site[OidcSettings].hub_oidc_issuer or ""),),
 )

@@ -32,4 +32,4 @@ c.OpenIDConnect.after_logout_url = "https://hub.example.org/"
 c.OpenIDConnect.username_claim = "preferred_username"
 c.OpenIDConnect.manage_groups = True
 c.OpenIDConnect.auth_state_groups_key = "oauth_user.groups"
-may_stay.FRESH = 1
+may_stay.FRESH = may_stay.PAUSE = 1

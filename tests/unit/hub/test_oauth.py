@@ -10,6 +10,7 @@ import json
 import secrets
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,27 @@ def test_a_name_is_the_first_ones(site: Site) -> None:
     assert answer.status_code == 403 and "another account" in answer.text
     assert site.service("DELETE", "/users/taken").status_code == 204
     site.eventually(lambda: site.log_in("taken")[1].status_code == 302)
+
+
+def test_of_two_at_once_one_has_the_name(site: Site) -> None:
+    site.rules(everyone=True, names={"one": "both.had", "two": "both.had"})
+    for name in ("one", "two"):
+        site.provider.person(name)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [answer for _, answer in pool.map(site.log_in, ("one", "two"))]
+    assert sorted(answer.status_code for answer in answers) == [302, 403]
+
+
+def test_an_error_about_one_leaves_nobody_else_unseen(site: Site) -> None:
+    """What the provider says of one cannot be read."""
+    site.person("slow-odd")
+    site.person("slow-next")
+    site.start("slow-odd")
+    site.start("slow-next")
+    site.provider.person("slow-odd", groups={"a": {}})
+    del site.provider.people["slow-next"]
+    site.eventually(lambda: not site.runs("slow-next"))
+    assert site.runs("slow-odd")
 
 
 @pytest.mark.parametrize(

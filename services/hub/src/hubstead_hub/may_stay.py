@@ -28,6 +28,8 @@ from hubstead_userdb.names import is_username, normalised
 
 #: Seconds for which a provider's answer about somebody counts, and people it is asked of at once
 FRESH, AT_ONCE = 30, 10
+#: Seconds for which it is not asked again about anybody, once it did not answer
+PAUSE = 5
 
 
 class AwayError(TryLater):
@@ -129,6 +131,9 @@ class MayStay(Ruled):
     def _locks(self) -> dict[str, asyncio.Lock]:
         return defaultdict(asyncio.Lock)
 
+    #: The moment (time.monotonic) until which it is left alone
+    _away_until = 0.0
+
     @cached_property
     def _places(self) -> asyncio.Semaphore:
         return asyncio.Semaphore(AT_ONCE)
@@ -155,15 +160,18 @@ class MayStay(Ruled):
             )
         if given not in rules.names and name in rules.names.values():
             self._refuse(f"{name!r} is somebody else's, by `hub_username_map`.")
-        if is_another(self._account(found), account_of(self.marks.get(name))):
-            self._refuse(
-                f"{name!r} is the name of another account of the same provider, which logged in "
-                "before. If that is gone, remove the user on the Hub's admin page."
-            )
+        self._refuse_another(name, self._account(found))
         groups = rules.groups.intersection(found.get("groups") or ())
         if "groups" in found:
             found["groups"] = sorted(groups)
         return {**found, "name": name, "admin": rules.is_admin(name, groups)}
+
+    def _refuse_another(self, name: str, account: str) -> None:
+        if is_another(account, account_of(self.marks.get(name))):
+            self._refuse(
+                f"{name!r} is the name of another account of the same provider, which logged in "
+                "before. If that is gone, remove the user on the Hub's admin page."
+            )
 
     def _refuse(self, why: str) -> NoReturn:
         self.log.warning("Refused a login: %s", why)
@@ -179,6 +187,8 @@ class MayStay(Ruled):
     async def run_post_auth_hook(self, handler: Any, auth_model: Any) -> Any:
         """Note down whose the name is from now on."""
         name, account = auth_model["name"], self._account(auth_model)
+        # another may have come by that name meanwhile
+        self._refuse_another(name, account)
         self.marks.set({name: f"{account}-in"})
         self._answers[name] = Answer(time.monotonic(), True)
         return await super().run_post_auth_hook(handler, auth_model)
@@ -205,12 +215,23 @@ class MayStay(Ruled):
             if last is None or time.monotonic() - last.at >= FRESH:
                 try:
                     async with self._places:
+                        if time.monotonic() < self._away_until:
+                            return True
                         stays = await self._asked(user, handler)
                 except AwayError as error:
+                    self._away_until = time.monotonic() + PAUSE
                     self.log.warning("Keeping the session of %s: %s", user.name, error.why)
                     return True
                 last = self._answers[user.name] = Answer(time.monotonic(), stays)
             return last.stays
+
+    async def _look(self, user: Any) -> tuple[str, bool]:
+        """Somebody's name, and whether they may go on; nobody is looked at less for an error."""
+        try:
+            return user.name, await self.refresh_user(user)
+        except Exception:
+            self.log.exception("Keeping the session of %s", user.name)
+            return user.name, True
 
     def _may_by_the_rules(self, name: str) -> bool:
         """What can be said without asking anybody."""
@@ -252,13 +273,7 @@ class MayStay(Ruled):
 
         The others ask for something before they get anything.
         """
-        stay = dict(
-            zip(
-                (user.name for user in active),
-                await asyncio.gather(*(self.refresh_user(user) for user in active)),
-                strict=True,
-            )
-        )
+        stay = dict(await asyncio.gather(*(self._look(user) for user in active)))
         return {
             name: f"{account_of(self.marks.get(name)) or ''}-"
             + ("in" if stay.get(name, self._may_by_the_rules(name)) else "")

@@ -82,6 +82,11 @@ class _Provider(MayStay, OAuthenticator):
         # what the provider is asked with again
         return True
 
+    @default("http_request_kwargs")
+    def _http_request_kwargs_default(self) -> dict[str, float]:
+        # tornado's 20 each are long for a page that waits for it
+        return {"connect_timeout": 5, "request_timeout": 10}
+
     @default("custom_403_message")
     def _custom_403_message_default(self) -> str:
         return (

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hubstead_hub import ldap, may_stay
+from hubstead_hub import form, may_stay
 from hubstead_hub.ldap import Ldap
 
 here: Any = globals()
@@ -28,4 +28,4 @@ c.Ldap.group_base = "ou=groups,dc=example,dc=org"
 c.Ldap.group_filter = "(member={dn})"
 c.Ldap.manage_groups = True
 may_stay.FRESH = 1
-ldap.STEP = 0.3
+form.STEP = 0.3

@@ -246,8 +246,12 @@ def test_another_server_is_asked_where_one_is_away(slapd: Slapd, trusted: None) 
     directory = directory_of(slapd, urls=[nothing, slapd.url])
     assert directory.log_in("ada", PASSWORD)
     assert directory.urls == [slapd.url, nothing]
+    directory.urls = [nothing]
     with pytest.raises(UnusableError, match="refused"):
-        directory_of(slapd, urls=[nothing]).find("ada")
+        directory.find("ada")
+    # at once, as it is back
+    directory.urls = [slapd.url]
+    assert directory.find("ada")
 
 
 def test_nobody_waits_for_a_silent_server_again(

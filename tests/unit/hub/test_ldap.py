@@ -242,6 +242,7 @@ def test_nobody_is_out_because_the_account_that_searches_is(site: Site) -> None:
         assert browser.is_logged_in() and site.log_in("ada")[1].status_code == 503
     finally:
         site.slapd.modify(reader, "replace: userPassword", f"userPassword: {READER_PASSWORD}")
+    site.eventually(lambda: site.log_in("ada")[1].status_code == 302)
     assert browser.is_logged_in()
 
 
@@ -292,6 +293,7 @@ def test_the_hub_goes_on_while_the_directory_is_slow(site: Site) -> None:
             assert {each.result()[1].status_code for each in answers} == {503}
     finally:
         os.kill(site.slapd.pid, signal.SIGCONT)
+    site.eventually(lambda: site.log_in("ada")[1].status_code == 302)
 
 
 def test_a_server_that_cannot_be_verified_lets_nobody_in(

@@ -30,8 +30,9 @@ from pyasn1.error import PyAsn1Error
 
 #: Seconds for a connection to a server, and for each of its answers
 CONNECT, ANSWER = 3, 5
-#: Seconds for which nobody asks again where no server could be used, or each would wait for that
-PAUSE = 3
+#: Seconds for which nobody asks again where no server could be used and it took longer than LONG to
+#: find out, or each would wait as long for the same
+PAUSE, LONG = 3, 0.9
 #: What never changes and is never another's: RFC 4530, Active Directory, 389 Directory Server
 IDENTITIES = ("entryUUID", "objectGUID", "nsUniqueId")
 #: Results of a bind that say something of the person (RFC 4511, A.1): constraintViolation,
@@ -165,8 +166,8 @@ class Directory:
     @contextmanager
     def _bound(self) -> Iterator[Connection]:
         """A connection on which searches are the searching account's."""
-        until, why = self._away
-        if time.monotonic() < until:
+        begun, (until, why) = time.monotonic(), self._away
+        if begun < until:
             raise UnusableError(why)
         problems: list[str] = []
         for url in self.urls:
@@ -185,7 +186,8 @@ class Directory:
                 _close(connection)
             return
         why = "; ".join(problems)
-        self._away = time.monotonic() + PAUSE, why
+        if time.monotonic() - begun > LONG:
+            self._away = time.monotonic() + PAUSE, why
         raise UnusableError(why)
 
     def _connected(self, url: str) -> Connection:

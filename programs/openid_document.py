@@ -13,6 +13,8 @@ import sys
 import urllib.request
 
 NEEDED = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint")
+#: With it the provider gives tokens that outlast its own session (OpenID Connect Core 1.0, 11)
+LASTING = "offline_access"
 #: Seconds, and bytes of the document
 PATIENCE, MOST = 10, 1 << 20
 
@@ -34,7 +36,10 @@ def checked(issuer: str, text: bytes) -> dict[str, str]:
         if not str(document.get(name, "")).startswith("https://"):
             raise ValueError(f"{address(issuer)} has no {name} that begins with https://")
     wanted = (*NEEDED, "end_session_endpoint")
-    return {name: str(document[name]) for name in wanted if document.get(name)}
+    found = {name: str(document[name]) for name in wanted if document.get(name)}
+    scopes = document.get("scopes_supported")
+    lasts = isinstance(scopes, list) and LASTING in scopes
+    return found | ({"lasting_scope": LASTING} if lasts else {})
 
 
 def main(issuer: str, *authorities: str) -> str:

@@ -30,7 +30,11 @@ def text(**other: Any) -> bytes:
 def test_the_addresses_are_what_counts() -> None:
     addresses = checked(ISSUER, text(scopes_supported=["openid"]))
     assert addresses == {name: WHOLE[name] for name in NEEDED}
-    more = checked(ISSUER, text(end_session_endpoint=f"{ISSUER}/end"))
+    more = checked(
+        ISSUER,
+        text(end_session_endpoint=f"{ISSUER}/end", scopes_supported=["openid", "offline_access"]),
+    )
+    assert more["lasting_scope"] == "offline_access"
     assert more["end_session_endpoint"] == f"{ISSUER}/end"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +37,8 @@ class Provider(ThreadingHTTPServer):
         self.people: dict[str, dict[str, Any]] = {}
         self.access: dict[str, str] = {}
         self.refresh: dict[str, str] = {}
+        #: Whether it gives refresh tokens, and seconds that it tells of others
+        self.lasting, self.expires_in = True, 3
         #: Path to the status and the document that are answered there
         self.instead: dict[str, tuple[int, Any]] = {}
 
@@ -46,7 +49,8 @@ class Provider(ThreadingHTTPServer):
         self.access[access], self.refresh[refresh] = name, name
         return {
             "access_token": access,
-            "refresh_token": refresh,
+            **({"refresh_token": refresh} if self.lasting else {}),
+            "expires_in": self.expires_in,
             "token_type": "Bearer",
             "id_token": f"id of {name}",
         }
@@ -210,6 +214,27 @@ def test_tokens_of_the_provider_are_renewed(site: Site) -> None:
         site.provider.expire("slow-long")
         site.eventually(lambda before=before: site.provider.refresh != before)  # type: ignore[misc]
     assert site.runs("slow-long")
+
+
+def test_who_cannot_be_asked_about_logs_in_again(site: Site) -> None:
+    """A provider without refresh tokens, whose other tokens end."""
+    site.provider.lasting, site.provider.expires_in = False, 0
+    try:
+        browser = site.person("slow-short")
+        site.start("slow-short")
+        site.provider.expire("slow-short")
+        site.eventually(lambda: not browser.is_logged_in())
+        time.sleep(5)
+        assert site.runs("slow-short")
+        browser, answer = site.log_in("slow-short")
+        assert answer.status_code == 302 and browser.is_logged_in()
+        # before it has ended by itself, that it is none says something of the person
+        site.provider.expires_in = 3600
+        browser, answer = site.log_in("slow-short")
+        del site.provider.people["slow-short"]
+        site.eventually(lambda: not site.runs("slow-short"))
+    finally:
+        site.provider.lasting, site.provider.expires_in = True, 3
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,11 @@ class OidcSettings(Settings):
         min_length=1,
         description="What lists somebody's groups, for `hub_allowed_groups`.",
     )
-    hub_oidc_scopes: list[str] = Field(
-        ["openid", "profile", "email"],
-        description="What the provider is asked for. `offline_access` lets servers go on while the "
-        "provider's own session has ended (docs/accounts.md).",
+    hub_oidc_scopes: list[str] | None = Field(
+        None,
+        description="What the provider is asked for; by default openid, profile and email, and "
+        "offline_access where it has that, without which many can be asked about somebody for as "
+        "long as a token lasts (docs/accounts.md).",
     )
 
     @field_validator("hub_oidc_issuer")
@@ -55,8 +56,8 @@ class OidcSettings(Settings):
 
     @field_validator("hub_oidc_scopes")
     @classmethod
-    def _openid(cls, value: list[str]) -> list[str]:
-        if "openid" not in value:
+    def _openid(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and "openid" not in value:
             raise ValueError('"openid" is what makes it OpenID Connect: add it')
         return value
 
@@ -85,10 +86,15 @@ def _configuration(site: Site) -> hub.Configuration:
             "after_logout_url": oauth.home(site),
             "login_service": settings.hub_oidc_name,
             "username_claim": settings.hub_oidc_username_claim,
-            "scope": settings.hub_oidc_scopes,
+            "scope": settings.hub_oidc_scopes or _scopes(document),
             **_groups(site),
         },
     )
+
+
+def _scopes(document: dict[str, str]) -> list[str]:
+    lasting = document.get("lasting_scope")
+    return ["openid", "profile", "email", *([lasting] if lasting else [])]
 
 
 def _groups(site: Site) -> dict[str, object]:

@@ -44,6 +44,10 @@ class AwayError(TryLater):
         self.why = why
 
 
+class UnaskableError(Exception):
+    """What the provider would be asked with has ended by itself, which says nothing of anybody."""
+
+
 class Ruled(Authenticator):
     """Blocks by the rules, and keeps what tells an account from the next one of its name."""
 
@@ -119,7 +123,8 @@ class MayStay(Ruled):
     async def ask(self, user: Any, handler: Any) -> dict[str, Any] | None:
         """What `authenticate` would return for somebody now; None for whom the provider refuses.
 
-        Raises AwayError where it does not answer.
+        Raises AwayError where it does not answer, and UnaskableError where it cannot be asked
+        until the next login.
         """
         raise NotImplementedError
 
@@ -200,7 +205,8 @@ class MayStay(Ruled):
     async def refresh_user(self, user: Any, handler: Any = None, **options: Any) -> bool:
         """Whether somebody may go on; what the provider says of them is kept.
 
-        Who never logged in, but was made by the API, may unless blocked.
+        Who never logged in, but was made by the API, may unless blocked. Who cannot be asked about
+        has to log in again for whatever they want of the Hub; what runs goes on.
         """
         if handler is not None and not hasattr(handler, "_token_authenticated"):
             # JupyterHub 6.1.1 sets this only for requests with a token, and reads it (in
@@ -222,6 +228,9 @@ class MayStay(Ruled):
                     self._away_until = time.monotonic() + PAUSE
                     self.log.warning("Keeping the session of %s: %s", user.name, error.why)
                     return True
+                except UnaskableError as error:
+                    self.log.info("%s has to log in again: %s", user.name, error)
+                    return handler is None
                 last = self._answers[user.name] = Answer(time.monotonic(), stays)
             return last.stays
 

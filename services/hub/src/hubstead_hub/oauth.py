@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from typing import Any
 from urllib.parse import urlparse
 
@@ -22,7 +23,7 @@ from tornado.httputil import url_concat
 from traitlets import Bool, Unicode, default
 
 from hubstead_hub.handlers import EverywhereLogoutHandler
-from hubstead_hub.may_stay import AwayError, MayStay
+from hubstead_hub.may_stay import AwayError, MayStay, UnaskableError
 
 #: Errors of a token endpoint (RFC 6749, 5.2) that say something of the person, and not of us
 ENDED = {"invalid_grant"}
@@ -34,6 +35,14 @@ def _error_of(error: HTTPClientError) -> str:
         return str(json.loads(error.response.body if error.response else b"")["error"])[:100]
     except (KeyError, TypeError, ValueError):
         return f"status {error.code}"
+
+
+def _has_ended(token: dict[str, Any]) -> bool:
+    """Whether an access token is none any more by itself; where no end was told it has none."""
+    try:
+        return bool(token["obtained_at"] + float(token["expires_in"]) <= time.time())
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 class ProviderCallbackHandler(OAuthCallbackHandler):
@@ -141,6 +150,10 @@ class _Provider(MayStay, OAuthenticator):
             self._refuse(f"the login service has not verified that {name} is yours.")
         return str(super().user_info_to_username(user_info))
 
+    async def get_token_info(self, handler: Any, params: Any) -> Any:
+        """As oauthenticator does, with the moment, which `expires_in` begins at (RFC 6749, 5.1)."""
+        return {"obtained_at": time.time(), **await super().get_token_info(handler, params)}
+
     async def ask(self, user: Any, handler: Any) -> dict[str, Any] | None:
         state = await user.get_auth_state()
         if not state:
@@ -151,6 +164,8 @@ class _Provider(MayStay, OAuthenticator):
             # that token has ended, as they do
             pass
         if not state.get("refresh_token"):
+            if _has_ended(state["token_response"]):
+                raise UnaskableError("the provider gave no token that lasts (docs/accounts.md)")
             return None
         request = self.build_refresh_token_request_params(state["refresh_token"])
         try:
@@ -217,6 +232,11 @@ class GitHub(_Provider, GitHubOAuthenticator):
 
 class Google(_Provider, GoogleOAuthenticator):  # type: ignore[misc]
     """Google."""
+
+    @default("extra_authorize_params")
+    def _extra_authorize_params_default(self) -> dict[str, str]:
+        # else Google can be asked for an hour, and not again (Google Identity, "Offline access")
+        return {"access_type": "offline", "prompt": "consent"}
 
     whole_domain = Bool(
         help="Whether everybody of `hosted_domain` may log in.",

@@ -32,7 +32,7 @@ LIFTED = {
     "hubstead-login-relay": set(),
     "hubstead-pages": LOW_PORTS | NETWORK,
     "hubstead-pam@": NETWORK | {
-        "CapabilityBoundingSet", "MemoryDenyWriteExecute", "ReadWritePaths",
+        "CapabilityBoundingSet", "MemoryDenyWriteExecute", "ReadWritePaths", "SystemCallFilter",
     },
     "hubstead-people-files@": {
         "CapabilityBoundingSet", "ProtectSystem", "RestrictSUIDSGID", "SystemCallFilter",

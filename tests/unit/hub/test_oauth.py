@@ -6,6 +6,7 @@ on lab hosts (tests/converge/test_accounts.py).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import threading
@@ -14,16 +15,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 
+from hubstead_hub.may_stay import StillEnding
+from hubstead_hub.oauth import OpenIDConnect
+from hubstead_hub.sessions import Ends, account_of
 from tests.kit import running
 from tests.kit.userdb import Cluster, users_table
 from tests.unit.hub.accounts import SERVICE_TOKEN, Accounts
 from tests.unit.hub.conftest import Browser, Hub, two_ports
+from tests.unit.hub.test_rules import write
 
 CONFIGURATION = "oidc_config.py"
 
@@ -357,3 +363,49 @@ def test_a_login_of_somebody_elses_browser_is_none(site: Site) -> None:
     victim = site.hub.browser()
     answer = victim.get(f"/hub/oauth_callback?code=mallory&state={state}")
     assert answer.status_code == 400 and not victim.is_logged_in()
+
+
+class TestAnotherWayBefore:
+    """Names whose sessions are still those of another way to log in."""
+
+    @pytest.fixture
+    def way(self, tmp_path: Path) -> OpenIDConnect:
+        rules = tmp_path / "rules.json"
+        write(rules, everyone=True)
+        return OpenIDConnect(
+            issuer="https://login.example.org",
+            rules_file=str(rules),
+            marks_file=str(tmp_path / "accounts.json"),
+        )
+
+    def found(self) -> dict[str, Any]:
+        return {"name": "ada", "auth_state": {"oauth_user": {"sub": "1"}}}
+
+    @pytest.mark.parametrize("mark", ["12-0a1b2c3d", "github_5e.0f-in"])
+    def test_nobody_comes_in_before_those_have_ended(self, way: OpenIDConnect, mark: str) -> None:
+        way.marks.set({"ada": mark})
+        with pytest.raises(StillEnding):
+            way._in_our_terms(self.found())
+        way.marks.set({"ada": f"{account_of(mark)}-"})
+        assert way._in_our_terms(self.found())["name"] == "ada"
+
+    def test_a_look_leaves_alone_who_logs_in_meanwhile(self, way: OpenIDConnect) -> None:
+        """It waits for the provider; who comes in until then is as they came in."""
+        app: Any = SimpleNamespace(
+            authenticator=way,
+            users={},
+            db=SimpleNamespace(query=lambda _: [("ada",), ("bob",)], rollback=lambda: None),
+            log=way.log,
+        )
+        way.marks.set({"ada": "12-", "new": "other-in"})
+
+        async def standing(names: Any, active: Any) -> dict[str, str]:
+            answer = await OpenIDConnect.standing(way, names, active)
+            way.marks.set({"ada": "own.1-in", "bob": "own.2-in", "late": "own.3-in"})
+            return answer
+
+        way.standing = standing  # type: ignore[method-assign]
+        asyncio.run(Ends(app).look())
+        assert {name: way.marks.get(name) for name in ("ada", "bob", "late", "new")} == {
+            "ada": "own.1-in", "bob": "own.2-in", "late": "own.3-in", "new": None,
+        }  # fmt: skip

@@ -11,8 +11,8 @@ from traitlets import Unicode, default
 
 from hubstead_hub.guessing import Arguments, Guessing, Result, in_thread, number
 from hubstead_hub.later import TryLater
-from hubstead_hub.may_stay import Ruled
-from hubstead_hub.sessions import account_of, is_another, kind_of, mark_of
+from hubstead_hub.may_stay import Ruled, StillEnding
+from hubstead_hub.sessions import account_of, is_another, is_left_over, kind_of, mark_of
 from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.passwords import DEFAULT_COST, DEFAULT_MIN_LENGTH, Passwords
 from hubstead_userdb.reader import UsersReader
@@ -97,14 +97,10 @@ class UsersTableAuthenticator(Guessing, Ruled):
             return None
         if user.must_change_password:
             raise PasswordChangeRequired(user.username)
-        former = account_of(self.marks.get(user.username))
-        if is_another(str(user.id), former):
-            # whose server may still run
-            raise TryLater(
-                503,
-                "The former account of this name is being ended. Please try again in a minute.",
-                30,
-            )
+        mark = self.marks.get(user.username)
+        former = account_of(mark)
+        if is_another(str(user.id), former) or is_left_over(mark, str(user.id)):
+            raise StillEnding
         if not former or kind_of(former):
             self.marks.set({user.username: mark_of(user)})
         return {"name": user.username, "admin": self._is_admin(user)}

@@ -23,7 +23,7 @@ from traitlets import Unicode, default
 
 from hubstead_hub.later import TryLater
 from hubstead_hub.rules import RulesFile
-from hubstead_hub.sessions import Marks, account_of, is_another, kind_of
+from hubstead_hub.sessions import Marks, account_of, is_another, is_left_over, kind_of
 from hubstead_userdb.names import is_username, normalised
 
 #: Seconds for which a provider's answer about somebody counts, and people it is asked of at once
@@ -42,6 +42,15 @@ class AwayError(TryLater):
             30,
         )
         self.why = why
+
+
+class StillEnding(TryLater):
+    """Whoever had the name before is being ended, with a server that may still run."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            503, "The former account of this name is being ended. Please try again in a minute.", 30
+        )
 
 
 class UnaskableError(Exception):
@@ -172,7 +181,10 @@ class MayStay(Ruled):
         return {**found, "name": name, "admin": rules.is_admin(name, groups)}
 
     def _refuse_another(self, name: str, account: str) -> None:
-        if is_another(account, account_of(self.marks.get(name))):
+        mark = self.marks.get(name)
+        if is_left_over(mark, account):
+            raise StillEnding
+        if is_another(account, account_of(mark)):
             self._refuse(
                 f"{name!r} is the name of another account of the same provider, which logged in "
                 "before. If that is gone, remove the user on the Hub's admin page."

@@ -64,9 +64,17 @@ def is_another(account: str | None, former: str | None) -> bool:
     return account != former
 
 
-def _is_shut(mark: str) -> bool:
+def is_shut(mark: str) -> bool:
     """Whether the account may have no session at present."""
     return mark.endswith("-")
+
+
+def is_left_over(mark: str | None, account: str) -> bool:
+    """Whether the name's sessions are still those by another way to log in, and end soon."""
+    former = account_of(mark)
+    if not mark or not former or is_shut(mark):
+        return False
+    return kind_of(former) != kind_of(account)
 
 
 class Marks:
@@ -117,39 +125,42 @@ class Ends:
         """Compare every user of the Hub with the accounts, and end what is over."""
         try:
             over = await self._over()
-            await asyncio.gather(*(self._end(name, mark) for name, mark in over.items()))
+            await asyncio.gather(*(self._end(name, *marks) for name, marks in over.items()))
         except SQLAlchemyError as error:
             self._app.db.rollback()
             self._app.log.warning("Keeping all sessions: %s", one_line(error))
         except Exception:
             self._app.log.exception("Not all sessions were looked at; again in %s s", INTERVAL)
 
-    async def _over(self) -> dict[str, str | None]:
-        """Whose sessions are over, and the accounts' marks; None: there is no such account."""
+    async def _over(self) -> dict[str, tuple[str | None, str | None]]:
+        """Whose sessions are over: the accounts' marks, None for no such account, and of before."""
         marks = self._authenticator.marks
         async with marks.lock:
+            # who logs in from here on is another look's to judge
+            known = {name: marks.get(name) for name in marks.names()}
             names = [name for (name,) in self._app.db.query(orm.User.name)]
             active = [user for user in self._app.users.values() if user.active]
             standing = await self._authenticator.standing(names, active)
             if not standing:
                 # not to be told from a table that was lost, and nobody could log in anyway
                 return {}
-            now = {name: standing.get(name) or self._shut(marks.get(name)) for name in names}
-            over: dict[str, str | None] = {}
+            now = {name: standing.get(name) or self._shut(known.get(name)) for name in names}
+            over: dict[str, tuple[str | None, str | None]] = {}
             for name, mark in now.items():
-                before = marks.get(name)
+                before = known.get(name)
                 if is_another(account_of(mark), account_of(before)):
-                    over[name] = None
-                elif mark is None or _is_shut(mark) or before not in (None, mark):
-                    over[name] = mark
+                    over[name] = None, before
+                elif mark is None or is_shut(mark) or before not in (None, mark):
+                    over[name] = mark, before
             seen = {name: mark for name, mark in now.items() if name not in over}
             # accounts that are gone, and that the Hub has nothing of
             gone = {
                 name: None
-                for name in marks.names() - now.keys()
-                if account_of(marks.get(name)) != account_of(standing.get(name))
+                for name in known.keys() - now.keys()
+                if account_of(known[name]) != account_of(standing.get(name))
             }
-            marks.set({**seen, **gone})
+            news = {**seen, **gone}
+            marks.set({n: mark for n, mark in news.items() if marks.get(n) == known.get(n)})
             return over
 
     @staticmethod
@@ -158,11 +169,14 @@ class Ends:
         account = account_of(mark)
         return f"{account}-" if account and kind_of(account) else None
 
-    async def _end(self, name: str, mark: str | None) -> None:
-        """End cookies, tokens and servers; what cannot be ended now is at the next look."""
+    async def _end(self, name: str, mark: str | None, known: str | None) -> None:
+        """End cookies, tokens and servers; what cannot be ended now is at the next look.
+
+        + known: the account's mark when that was found to be over.
+        """
         db, marks = self._app.db, self._authenticator.marks
         user = self._app.users.get(name)
-        if user is None:
+        if user is None or marks.get(name) != known:
             return
         tokens = db.query(orm.APIToken).filter_by(user_id=user.id).all()
         running = [spawner for spawner in user.spawners.values() if spawner.active]
@@ -177,6 +191,8 @@ class Ends:
         for spawner in running:
             await self._app.proxy.delete_user(user, spawner.name)
             await user.stop(spawner.name)
+        if marks.get(name) != known:
+            return
         if mark is None:
             for leave in LEAVING:
                 await leave(user, account_of(marks.get(name)))

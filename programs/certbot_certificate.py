@@ -34,6 +34,8 @@ INSTALL = "/usr/local/lib/hubstead/install-certificate"
 CREDENTIALS = str(CERTBOT / "hubstead-dns.ini")
 REASON = "/usr/local/lib/hubstead/acme-reason"
 BAD_NONCE = "urn:ietf:params:acme:error:badNonce"  # certbot tries again by itself
+#: What it says while another one is at work, and how often it is tried then, a second apart
+BUSY, PATIENCE = "Another instance of Certbot is already running", 120
 #: Route 53's plugin asks AWS's own library, which looks where this says
 AWS = "AWS_SHARED_CREDENTIALS_FILE"
 #: What certbot calls each kind of key: its type, the option with its size, the value of that
@@ -170,11 +172,16 @@ def certbot(*arguments):
     """Run certbot; what it says when it fails, otherwise nothing."""
     # Debian's certbot writes one log for all of its runs
     already = LOG.stat().st_size if LOG.exists() else 0
-    done = subprocess.run(
-        ["certbot", *arguments, "--non-interactive"],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        env={**os.environ, "LC_ALL": "C.UTF-8", AWS: CREDENTIALS},
-    )  # fmt: skip
+    for left in reversed(range(PATIENCE)):
+        done = subprocess.run(
+            ["certbot", *arguments, "--non-interactive"],
+            capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C.UTF-8", AWS: CREDENTIALS},
+        )  # fmt: skip
+        if not (left and BUSY in done.stdout + done.stderr):
+            break
+        # its timer, or somebody on the host
+        time.sleep(1)
     if done.returncode == 0:
         return ""
     # what kind of error the server sent is in the log alone

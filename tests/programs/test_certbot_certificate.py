@@ -145,3 +145,20 @@ def test_a_forgotten_account_goes_and_those_of_others_stay(
     notes.unlink()
     kept.order(WANT, lambda: FORGOTTEN)
     assert not server.exists()
+
+
+def test_another_certbot_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when its timer is at work: for two rounds here, and then for ever."""
+    script = tmp_path / "certbot"
+    script.write_text(
+        "#!/bin/sh\ncd ${0%/*}; echo >>tried; [ $(wc -l <tried) -gt 2 ] && exit 0\n"
+        f'echo "{kept.BUSY}." >&2; exit 1\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(kept, "LOG", tmp_path / "log")
+    monkeypatch.setattr(kept, "PATIENCE", 3)
+    assert kept.certbot("renew") == ""
+    (tmp_path / "tried").unlink()
+    monkeypatch.setattr(kept, "PATIENCE", 2)
+    assert kept.BUSY in kept.certbot("renew")

@@ -283,8 +283,9 @@ def test_accounts_of_the_host_are_one_setting_too(campus: Campus) -> None:
     service = campus.service
     service.sudo("groupadd lab")
     for name, groups in (("alice", "lab,sudo"), ("bob", "lab"), ("eve", "users")):
-        service.sudo(f"useradd -G {groups} {name}; echo '{name}:pw of {name}' | chpasswd")
-    service.sudo("echo 'root:pw of root' | chpasswd")
+        service.sudo(f"useradd -G {groups} {name}")
+        service.sudo("chpasswd", input=f"{name}:pw of {name}\n")
+    service.sudo("chpasswd", input="root:pw of root\n")
     campus.deploy("pam")
     alice, bob = (HubClient(service.site, name) for name in ("alice", "bob"))
     for client in (alice, bob):

@@ -163,6 +163,14 @@ def spawner(site: Site) -> Spawner:
     return _part(Spawner, SPAWNERS, site[HubSettings].hub_spawner)
 
 
+def servers_network(site: Site) -> str:
+    """The users' servers, for a form with a password.
+
+    They reach the Hub's port too: their word on where a login comes from counts nothing.
+    """
+    return str(spawner(site).network(site).subnet)
+
+
 def hub_url(site: Site) -> str:
     """Where the users' servers and the proxy find the Hub, without a path."""
     return f"http://{spawner(site).network(site).gateway}:{site[HubSettings].hub_api_port}"

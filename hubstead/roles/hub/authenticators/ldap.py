@@ -131,9 +131,7 @@ def _configuration(site: Site) -> hub.Configuration:
         "group_base": settings.hub_ldap_group_base or "",
         "group_filter": settings.hub_ldap_group_filter,
         "manage_groups": rules.asks_for_groups(site),
-        # users' servers reach the Hub's port too: their word on where a login comes from counts
-        # nothing
-        "servers_network": str(parts.spawner(site).network(site).subnet),
+        "servers_network": parts.servers_network(site),
     }
     if settings.hub_ldap_bind_dn:
         traits["bind_dn"] = settings.hub_ldap_bind_dn

@@ -58,9 +58,7 @@ def _configuration(site: Site) -> hub.Configuration:
         traits={
             "JupyterHub": {"authenticator_class": "hubstead_hub.pam.Pam"},
             "Pam": {
-                # users' servers reach the Hub's port too: their word on where a login comes from
-                # counts nothing
-                "servers_network": str(parts.spawner(site).network(site).subnet),
+                "servers_network": parts.servers_network(site),
                 "manage_groups": rules.asks_for_groups(site),
             },
         }

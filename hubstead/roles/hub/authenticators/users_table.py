@@ -18,9 +18,7 @@ def _configuration(site: Site) -> hub.Configuration:
             },
             "UsersTableAuthenticator": {
                 "dsn_file": hub.credential_file("users"),
-                # users' servers reach the Hub's port too: their word on where a login comes from
-                # counts nothing
-                "servers_network": str(parts.spawner(site).network(site).subnet),
+                "servers_network": parts.servers_network(site),
             },
         },
     )

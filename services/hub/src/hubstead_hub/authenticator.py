@@ -11,7 +11,7 @@ from traitlets import Unicode, default
 
 from hubstead_hub.guessing import Arguments, Guessing, Result, in_thread, number
 from hubstead_hub.later import TryLater
-from hubstead_hub.may_stay import Ruled, StillEnding
+from hubstead_hub.may_stay import Ruled, StillEnding, may_refuse
 from hubstead_hub.sessions import account_of, is_another, is_left_over, kind_of, mark_of
 from hubstead_userdb.errors import UnavailableError
 from hubstead_userdb.passwords import DEFAULT_COST, DEFAULT_MIN_LENGTH, Passwords
@@ -162,10 +162,7 @@ class UsersTableAuthenticator(Guessing, Ruled):
 
         While the database is down, everyone who is logged in stays so.
         """
-        if handler is not None and not hasattr(handler, "_token_authenticated"):
-            # JupyterHub 6.1.1 sets this only for requests with a token, and reads it (in
-            # BaseHandler.refresh_auth) for all that are refused here: 500 where 403 is meant.
-            handler._token_authenticated = False
+        may_refuse(handler)
         if self.rules.now.blocks(user.name):
             return False
         try:

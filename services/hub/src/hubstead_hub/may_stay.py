@@ -57,6 +57,16 @@ class UnaskableError(Exception):
     """What the provider would be asked with has ended by itself, which says nothing of anybody."""
 
 
+def may_refuse(handler: Any) -> None:
+    """Prepare a request, or None, for a `refresh_user` that says no.
+
+    JupyterHub 6.1.1 sets this only for requests with a token, and reads it (in
+    BaseHandler.refresh_auth) for all that are refused then: 500 where 403 is meant.
+    """
+    if handler is not None and not hasattr(handler, "_token_authenticated"):
+        handler._token_authenticated = False
+
+
 class Ruled(Authenticator):
     """Blocks by the rules, and keeps what tells an account from the next one of its name."""
 
@@ -220,10 +230,7 @@ class MayStay(Ruled):
         Who never logged in, but was made by the API, may unless blocked. Who cannot be asked about
         has to log in again for whatever they want of the Hub; what runs goes on.
         """
-        if handler is not None and not hasattr(handler, "_token_authenticated"):
-            # JupyterHub 6.1.1 sets this only for requests with a token, and reads it (in
-            # BaseHandler.refresh_auth) for all that are refused here: 500 where 403 is meant.
-            handler._token_authenticated = False
+        may_refuse(handler)
         if not self._may_by_the_rules(user.name):
             return False
         if not account_of(self.marks.get(user.name)):

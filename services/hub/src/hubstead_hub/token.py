@@ -10,7 +10,7 @@ from jupyterhub.auth import NullAuthenticator
 from jupyterhub.handlers.base import BaseHandler
 from tornado import web
 
-from hubstead_hub.may_stay import Ruled
+from hubstead_hub.may_stay import Ruled, may_refuse
 
 #: What is common to accounts that the Hub's API makes
 KIND = "hub"
@@ -42,9 +42,7 @@ class TokenOnly(Ruled, NullAuthenticator):
         return None
 
     async def refresh_user(self, user: Any, handler: Any = None) -> bool:
-        if handler is not None and not hasattr(handler, "_token_authenticated"):
-            # as in hubstead_hub.may_stay
-            handler._token_authenticated = False
+        may_refuse(handler)
         return not self.rules.now.blocks(user.name)
 
     async def account(self, name: str) -> str | None:

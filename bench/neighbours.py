@@ -88,6 +88,8 @@ class Bench:
             print(f"{name} …", flush=True)
             with eve.kernel() as kernel:
                 saves, logins = self._meanwhile(kernel, work, people, newcomer)
+            # what it still holds would be part of the next limit
+            eve.server("DELETE", f"/kernels/{kernel.identity}")
             lines.append(
                 f"{name:20} {len(saves):6} {p95(saves):6.0f} ms   "
                 f"{len(logins):6} {p95(logins):6.0f} ms"

@@ -77,6 +77,12 @@ class HubSettings(Settings):
         description="Directories of the host that everybody's server has, and nobody's can change: "
         'path there to path in servers, such as {"/srv/course": "/course"}.',
     )
+    hub_user_config: bool = Field(
+        True,
+        description="Whether a server reads what its owner's files say of Jupyter: ~/.jupyter, and "
+        "kernels of their own in ~/.local. With False, whoever made a mistake there gets a server "
+        "again. What they set in JupyterLab counts in any case.",
+    )
     hub_cpu_limit: float = Field(
         2.0, gt=0, allow_inf_nan=False, description="Processor cores of a user's server."
     )

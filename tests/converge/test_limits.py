@@ -168,3 +168,35 @@ def work(kernel: Kernel, seconds: float) -> None:
     while time.monotonic() < end:
         assert kernel.run("print(6*7)") == "42\n"
         time.sleep(1)
+
+
+THEME = "@jupyterlab/apputils-extension:themes"
+
+
+@pytest.mark.every
+def test_a_mistake_in_ones_own_configuration_is_passed_over(service: Service) -> None:
+    """By the owner's word; what was set in JupyterLab counts all the same."""
+    alice = service.person("alice")
+    with alice.kernel() as kernel:
+        kernel.run("""
+import os
+os.makedirs(os.path.expanduser("~/.jupyter"), exist_ok=True)
+with open(os.path.expanduser("~/.jupyter/jupyter_server_config.py"), "w") as file:
+    file.write("raise SystemExit(1)")
+""")
+    theme = {"raw": '{"theme": "JupyterLab Dark"}'}
+    path = f"{alice.site.base}user/alice/lab/api/settings/{THEME}"
+    assert alice.request("PUT", path, json=theme).status_code == 204
+    alice.stop_server()
+    run = service.run("--data", "hub_user_config=False", "deploys/jupyterhub.py")
+    assert run.status == 0, run.end
+    try:
+        alice.start_server()
+        settings = alice.request("GET", path).raise_for_status().json()
+        assert settings["settings"] == {"theme": "JupyterLab Dark"}
+        with alice.kernel() as kernel:
+            kernel.run(
+                "import os; os.unlink(os.path.expanduser('~/.jupyter/jupyter_server_config.py'))"
+            )
+    finally:
+        assert service.run("deploys/jupyterhub.py").status == 0

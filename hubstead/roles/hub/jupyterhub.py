@@ -52,6 +52,8 @@ def _itself(site: Site) -> hub.Configuration:
                 "oauth_require_pkce": True,
                 # None: what the memory of all servers holds
                 "active_server_limit": settings.hub_server_limit or 0,
+                # and consecutive_failure_limit stays 0: one whose server does not start would
+                # restart everybody's Hub
                 "log_level": "DEBUG" if settings.hub_debug else "INFO",
                 # running servers outlive the Hub: it finds them again when it starts
                 "cleanup_servers": False,
@@ -61,6 +63,9 @@ def _itself(site: Site) -> hub.Configuration:
                     {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
                 ],
             },
+            # whoever the Hub has seen before is let in by no rule
+            "Authenticator": {"allow_existing_users": False},
+            "Spawner": {"disable_user_config": not settings.hub_user_config},
         },
         code=(
             "bound_bodies",

@@ -170,6 +170,41 @@ def work(kernel: Kernel, seconds: float) -> None:
         time.sleep(1)
 
 
+#: A package without an index: a wheel is an archive with a list (PEP 427)
+WHEEL = """
+import subprocess, sys, zipfile
+about = "Metadata-Version: 2.1\\nName: shown\\nVersion: 1.0\\n"
+kind = "Wheel-Version: 1.0\\nGenerator: a test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+with zipfile.ZipFile("shown-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("shown.py", "import sys; prefix = sys.prefix")
+    wheel.writestr("shown-1.0.dist-info/METADATA", about)
+    wheel.writestr("shown-1.0.dist-info/WHEEL", kind)
+    wheel.writestr("shown-1.0.dist-info/RECORD", "")
+def run(line):
+    done = subprocess.run(line, shell=True, capture_output=True, text=True)
+    print(done.stdout if done.returncode == 0 else done.stderr, end="")
+"""
+
+
+def test_people_install_packages_and_make_environments(service: Service) -> None:
+    alice = service.person("alice")
+    with alice.kernel() as kernel:
+        kernel.run(WHEEL)
+        kernel.run("run('pip install -q --no-index ./shown-1.0-py3-none-any.whl')")
+        kernel.run("run('python3 -m venv own')")
+        kernel.run("run('own/bin/pip install -q --no-index ./shown-1.0-py3-none-any.whl')")
+        everywhere = (
+            "run('find / -xdev -type f -perm -002 -not -path \"/proc/*\" 2>/dev/null; true')"
+        )
+        assert kernel.run(everywhere) == ""
+    alice.stop_server()
+    with service.person("alice").kernel() as kernel:
+        kernel.run(WHEEL)
+        assert kernel.run("import shown; print(shown.__file__)").startswith("/home/jovyan/.local/")
+        show = "run('own/bin/python -c \"import shown; print(shown.prefix)\"')"
+        assert kernel.run(show) == "/home/jovyan/own\n"
+
+
 THEME = "@jupyterlab/apputils-extension:themes"
 
 

@@ -77,6 +77,17 @@ def test_others_are_nobody_even_where_pam_says_yes(host: dict[str, int], name: s
     assert answer({"login": name, "password": "x"}) is None
 
 
+def test_no_password_of_theirs_is_tried(
+    host: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right one would be told by how long an answer takes."""
+    tried = []
+    monkeypatch.setattr(pamela, "authenticate", lambda name, *_, **__: tried.append(name))
+    for name in ("root", "eve", "nobodys", "ada"):
+        answer({"login": name, "password": "x"})
+    assert tried == ["-", "-", "-", "ada"]
+
+
 @pytest.mark.parametrize("refusal", list(Refusal))
 def test_what_pam_refuses_is_nobody(host: dict[str, int], refusal: Refusal) -> None:
     host["ada"] = refusal

@@ -26,6 +26,8 @@ import pamela
 
 SERVICE = "hubstead"
 NOBODY = 65534
+#: What no account is called (useradd(8))
+NOBODYS_NAME = "-"
 #: Bytes of a request
 LINE = 4096
 
@@ -84,8 +86,10 @@ def answer(request: dict[str, str]) -> dict[str, Any] | None:
     found = person(name)
     try:
         if "login" in request:
-            # also for who is nobody, so that it takes as long
-            pamela.authenticate(name, request["password"], service=SERVICE, resetcred=0)
+            # also for who is nobody, so that it takes as long: not by the name that was given, or
+            # a right password of root's would be told by an answer that comes sooner
+            known = NOBODYS_NAME if found is None else name
+            pamela.authenticate(known, request["password"], service=SERVICE, resetcred=0)
         if found is not None:
             pamela.check_account(name, service=SERVICE)
     except pamela.PAMError as error:

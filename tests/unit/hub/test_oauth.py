@@ -47,6 +47,7 @@ class Provider(ThreadingHTTPServer):
         self.lasting, self.expires_in = True, 3
         #: Path to the status and the document that are answered there
         self.instead: dict[str, tuple[int, Any]] = {}
+        self.headers: dict[str, str] = {}
 
     def tokens(self, name: str) -> dict[str, Any]:
         """New ones; the refresh tokens of before are none any more."""
@@ -75,8 +76,10 @@ class Answers(BaseHTTPRequestHandler):
     def log_message(self, *arguments: Any) -> None:
         pass
 
-    def _answer(self, status: int, document: Any) -> None:
+    def _answer(self, status: int, document: Any, **headers: str) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(json.dumps(document).encode())
 
@@ -86,7 +89,8 @@ class Answers(BaseHTTPRequestHandler):
         if "refresh_token" in query:
             name = self.server.refresh.get(query["refresh_token"][0], "")
         if self.path in self.server.instead:
-            self._answer(*self.server.instead[self.path])
+            status, document = self.server.instead[self.path]
+            self._answer(status, document, **self.server.headers)
         elif query["client_secret"] != ["the secret of the client"]:
             self._answer(401, {"error": "invalid_client"})
         elif name not in self.server.people:
@@ -98,7 +102,8 @@ class Answers(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         person = self.server.people.get(self.server.access.get(token, ""))
         if self.path in self.server.instead:
-            self._answer(*self.server.instead[self.path])
+            status, document = self.server.instead[self.path]
+            self._answer(status, document, **self.server.headers)
         else:
             self._answer(200 if person else 401, person or {"error": "invalid_token"})
 
@@ -153,7 +158,7 @@ def only_site(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def site(only_site: Site) -> Site:
-    only_site.provider.instead = {}
+    only_site.provider.instead, only_site.provider.headers = {}, {}
     only_site.rules(everyone=True)
     return only_site
 
@@ -249,15 +254,16 @@ def test_who_cannot_be_asked_about_logs_in_again(site: Site) -> None:
         {"/userinfo": (503, {}), "/token": (503, {})},
         {"/userinfo": (200, None), "/token": (429, {})},
         {"/userinfo": (401, {}), "/token": (401, {"error": "invalid_client"})},
+        # as GitHub answers who asked too often
+        {"/userinfo": (403, {}), "/token": (403, {}), "X_RateLimit_Remaining": "0"},
     ],
 )
-def test_nobody_is_out_because_the_provider_is(
-    site: Site, instead: dict[str, tuple[int, Any]]
-) -> None:
+def test_nobody_is_out_because_the_provider_is(site: Site, instead: dict[str, Any]) -> None:
     name = f"slow-bears-{instead['/token'][0]}"
     browser = site.person(name)
     site.start(name)
-    site.provider.instead = instead
+    site.provider.headers = {key: one for key, one in instead.items() if "/" not in key}
+    site.provider.instead = {key: one for key, one in instead.items() if "/" in key}
     read = site.hub.log.read_text()
     site.eventually(lambda: "Keeping the session of" in site.hub.log.read_text()[len(read) :])
     assert browser.is_logged_in() and site.runs(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlparse
 
@@ -35,6 +36,16 @@ def _error_of(error: HTTPClientError) -> str:
         return str(json.loads(error.response.body if error.response else b"")["error"])[:100]
     except (KeyError, TypeError, ValueError):
         return f"status {error.code}"
+
+
+def _is_away(code: int, headers: Mapping[str, str]) -> bool:
+    """Whether an answer says nothing of the person.
+
+    Who asked too often is told so by 429, and by GitHub also by 403 (GitHub, "Rate limits for the
+    REST API").
+    """
+    told_to_wait = "Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0"
+    return code == 429 or code >= 500 or (code == 403 and told_to_wait)
 
 
 def _has_ended(token: dict[str, Any]) -> bool:
@@ -109,13 +120,13 @@ class _Provider(MayStay, OAuthenticator):
         try:
             answer = await super().httpfetch(url, *arguments, **options)
         except HTTPClientError as error:
-            if error.code == 429 or error.code >= 500:
+            if _is_away(error.code, error.response.headers if error.response else {}):
                 raise AwayError(f"{where}: {error}") from error
             raise
         except (OSError, ValueError) as error:
             raise AwayError(f"{where}: {error!r}") from error
         code = getattr(answer, "code", 200)
-        if code == 429 or code >= 500 or answer is None:
+        if answer is None or _is_away(code, getattr(answer, "headers", {})):
             raise AwayError(f"{where}: status {code}, or nothing at all")
         return answer
 

@@ -174,6 +174,12 @@ def lead_back_to_where_servers_are() -> None:
     apart.lead_back_to_where_servers_are()
 
 
+def answer_origins() -> None:
+    from hubstead_hub import frames
+
+    frames.answer_origins()
+
+
 def end_sessions_of_who_left() -> None:
     from hubstead_hub import sessions
 
@@ -269,6 +275,7 @@ CODE: tuple[Callable[[], None], ...] = (
     let_traefik_read_the_routes,
     keep_the_hub_at_its_name,
     lead_back_to_where_servers_are,
+    answer_origins,
     end_sessions_of_who_left,
     end_tokens_of_before,
     forget_images_that_are_refused,

@@ -10,6 +10,8 @@
   the Hub is away: work goes on while it restarts.
 - Who has filled what their files may take of the disk (EDQUOT) reads that, and what to do.
 - Nobody is told the version who has not logged in; `_xsrf` goes over HTTPS alone.
+- Pages of origins that the settings name, and of no other, show a server in a frame and read what
+  their scripts ask it with a token.
 
 And what it leaves out of what it tells the Hub: a kernel that computes and a terminal's process
 that runs are activity, also where they say nothing and nobody looks.
@@ -25,7 +27,12 @@ from typing import Any
 from jupyter_server import __version__
 from jupyter_server._tz import utcnow
 from jupyter_server.auth.decorator import allow_unauthenticated
-from jupyter_server.base.handlers import APIHandler, APIVersionHandler, AuthenticatedHandler
+from jupyter_server.base.handlers import (
+    APIHandler,
+    APIVersionHandler,
+    AuthenticatedHandler,
+    JupyterHandler,
+)
 from jupyter_server.serverapp import ServerWebApplication
 from jupyterhub.services.auth import HubAuth, _ExpiringDict
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
@@ -260,8 +267,41 @@ async def notify_activity(extension: Any) -> None:
 
 _JupyterHubSingleUser.notify_activity = notify_activity
 
+#: Origins of pages that may show a server in a frame and call it (hub_frame_origins)
+ORIGINS = os.environ.get("JUPYTERHUB_FRAME_ORIGINS", "").split()
+_AuthenticatedHandler: Any = AuthenticatedHandler
+_JupyterHandler: Any = JupyterHandler
+_set_defaults = _AuthenticatedHandler.set_default_headers
+
+
+def set_default_headers(handler: Any) -> None:
+    """In the place of AuthenticatedHandler.set_default_headers: errors name the origin too, which
+    Jupyter Server 2 does in answers that are none.
+    """
+    _set_defaults(handler)
+    # whose answers have no headers any more
+    if not isinstance(handler, websocket.WebSocketHandler):
+        handler.add_header("Vary", "Origin")
+        origin = handler.request.headers.get("Origin")
+        if origin in ORIGINS:
+            handler.set_header("Access-Control-Allow-Origin", origin)
+
+
+def set_cors_headers(handler: Any) -> None:
+    """In the place of JupyterHandler.set_cors_headers, which lets every origin read what comes of a
+    token.
+    """
+
+
 c: Any = globals()["get_config"]()
 c.ServerApp.tornado_settings = {"xsrf_cookie_kwargs": {"secure": True}}
+if ORIGINS:
+    _AuthenticatedHandler.set_default_headers = set_default_headers
+    _JupyterHandler.set_cors_headers = set_cors_headers
+    c.ServerApp.tornado_settings = {
+        "xsrf_cookie_kwargs": {"secure": True, "samesite": "None"},
+        "headers": {"Content-Security-Policy": f"frame-ancestors {' '.join(ORIGINS)}"},
+    }
 # also what an extension forgot to protect
 c.ServerApp.allow_unauthenticated_access = False
 # an extension that is installed by a page runs with all that a person has

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect, sync_playwright
 
 from tests.browser.namespace import namespace
 
@@ -63,7 +63,7 @@ IDLE = "Python 3 (ipykernel) | Idle"
 _REACHED = re.compile(r"Python 3 \(ipykernel\) \| (Idle|Unknown)")
 
 
-def open_notebook(page: Page, lab: str) -> None:
+def open_notebook(page: Page | Frame, lab: str) -> None:
     """A new notebook, from the launcher of the JupyterLab with this address.
 
     JupyterLab 4.6.6 on a busy machine may open one and never ask for its kernel: then again, as a
@@ -80,14 +80,14 @@ def open_notebook(page: Page, lab: str) -> None:
                 raise
 
 
-def compute(page: Page, code: str) -> str:
+def compute(page: Page | Frame, code: str) -> str:
     """Run the notebook's last cell, once its kernel can be reached; what it printed."""
     expect(page.get_by_text(_REACHED)).to_be_visible(timeout=PATIENCE)
     outputs = page.locator(".jp-OutputArea-output pre")
     before = outputs.count()
     cell = page.locator(".jp-Notebook .cm-content").last
     cell.click()
-    page.keyboard.type(code)
+    cell.page.keyboard.type(code)
     expect(cell).to_have_text(code)
     cell.press("Shift+Enter")
     expect(outputs).to_have_count(before + 1, timeout=PATIENCE)

@@ -156,6 +156,23 @@ def test_at_one_name_nothing_is_routed_by_names(plan: Plan, host: Path) -> None:
     assert not [arg for arg in c.Spawner.args if "cookie" in arg]
 
 
+def test_pages_of_others_are_named_where_cookies_reach_frames(plan: Plan, host: Path) -> None:
+    written(plan, host, {"hub_frame_origins": ["https://a.example", "https://b.example"]})
+    c = loaded(host)
+    settings = c.JupyterHub.tornado_settings
+    assert settings["headers"] == {
+        "Content-Security-Policy": "frame-ancestors https://a.example https://b.example"
+    }
+    assert settings["cookie_options"] == {"SameSite": "None", "Secure": True}
+    assert c.Spawner.environment == {
+        "JUPYTERHUB_FRAME_ORIGINS": "https://a.example https://b.example"
+    }
+    written(plan, host, {})
+    c = loaded(host)
+    assert c.JupyterHub.tornado_settings == {"xsrf_cookie_kwargs": {"secure": True}}
+    assert "environment" not in c.Spawner
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -18,6 +18,7 @@ from hubstead.progress import summarise
 from hubstead.releases import release
 from hubstead.render import render
 from hubstead.settings.apart import ApartSettings
+from hubstead.settings.embedding import EmbeddingSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.services import ServicesSettings, secret_of
 from hubstead.site import Site
@@ -45,8 +46,6 @@ def _itself(site: Site) -> hub.Configuration:
                 # before it
                 "trusted_downstream_ips": [net.split("/")[0] for net in site.edge_networks],
                 "token_expires_in_max_seconds": settings.hub_token_days * 86400,
-                # every front is HTTPS
-                "tornado_settings": {"xsrf_cookie_kwargs": {"secure": True}},
                 "concurrent_spawn_limit": settings.hub_concurrent_spawns or 2 * site.machine.cores,
                 # a code that somebody else's page caught is worth nothing (RFC 9700, 2.1.1)
                 "oauth_require_pkce": True,
@@ -140,6 +139,32 @@ def _services(site: Site) -> hub.Configuration:
                 ],
             }
         }
+    )
+
+
+def _embedding(site: Site) -> hub.Configuration:
+    """As a part of another application's pages, or not (docs/embedding.md)."""
+    settings = site[EmbeddingSettings]
+    # every front is HTTPS
+    pages: dict[str, Any] = {"xsrf_cookie_kwargs": {"secure": True}}
+    environment = {"JUPYTERHUB_ALLOW_TOKEN_IN_URL": "1"} if settings.hub_token_in_url else {}
+    if settings.hub_frame_origins:
+        origins = " ".join(settings.hub_frame_origins)
+        pages = {
+            "headers": {"Content-Security-Policy": f"frame-ancestors {origins}"},
+            # else no cookie comes along to a frame (RFC 6265bis, 5.2); _xsrf keeps other sites'
+            # forms out. JupyterHub gives servers the same
+            "cookie_options": {"SameSite": "None", "Secure": True},
+            "xsrf_cookie_kwargs": {"secure": True, "samesite": "None"},
+            "frame_origins": settings.hub_frame_origins,
+        }
+        environment["JUPYTERHUB_FRAME_ORIGINS"] = origins
+    return hub.Configuration(
+        traits={
+            "JupyterHub": {"tornado_settings": pages},
+            **({"Spawner": {"environment": environment}} if environment else {}),
+        },
+        code=("answer_origins",) if settings.hub_frame_origins else (),
     )
 
 
@@ -262,6 +287,7 @@ def jupyterhub(site: Site) -> None:
                         *(part.configuration(site) for part in chosen),
                         _culler(site),
                         _services(site),
+                        _embedding(site),
                     ]
                 ),
                 mode="640",

@@ -146,3 +146,35 @@ def test_the_next_one_of_a_name_is_another(token_hub: Hub) -> None:
     # which a look at all accounts takes for nothing but that
     time.sleep(2.5)
     assert call(token_hub, "GET", "/users/heir").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/hub/api/users", "/hub/api/users/nobody", "/hub/login", "/hub/x"]
+)
+@pytest.mark.parametrize("token", [PORTAL, "0" * 32])
+def test_listed_origins_and_no_others_read_each_answer(
+    token_hub: Hub, path: str, token: str
+) -> None:
+    """With 200, 403 and 404 alike."""
+
+    def allowed(method: str, origin: str | None) -> str | None:
+        headers = {"Authorization": f"token {token}"} | ({"Origin": origin} if origin else {})
+        answer = requests.request(method, token_hub.url + path, headers=headers, timeout=20)
+        assert answer.headers["Content-Security-Policy"].startswith(
+            "frame-ancestors https://app.example.org"
+        )
+        assert "Origin" in answer.headers["Vary"]
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        return answer.headers.get("Access-Control-Allow-Origin")
+
+    for method in ("GET", "OPTIONS", "DELETE"):
+        assert allowed(method, "https://app.example.org") == "https://app.example.org"
+        for other in (
+            "https://app.example.org.evil.example",
+            "http://app.example.org",
+            "https://app.example.org:8443",
+            "https://evil.example",
+            "null",
+            None,
+        ):
+            assert allowed(method, other) is None

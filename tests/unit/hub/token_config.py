@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hubstead_hub import frames
 from hubstead_hub.token import TokenOnly
 
 here: Any = globals()
@@ -22,5 +23,11 @@ c.JupyterHub.load_roles = [
     },
     {"name": "service-board", "scopes": ["list:users"], "services": ["board"]},
 ]
+# as roles/hub/jupyterhub.py has it for `hub_frame_origins`
+c.JupyterHub.tornado_settings = {
+    "headers": {"Content-Security-Policy": "frame-ancestors https://app.example.org"},
+    "frame_origins": ["https://app.example.org"],
+}
+frames.answer_origins()
 c.Ruled.rules_file = "rules.json"
 c.Ruled.auth_refresh_age = 1

@@ -130,3 +130,31 @@ def test_a_missing_file(hub_users: Any, tmp_path: Path) -> None:
     done = hub_users("import", tmp_path / "none.csv")
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "No such file" in done.err
+
+
+def test_a_dry_run_says_who_would_come_and_changes_nothing(hub_users: Any, csv: Any) -> None:
+    said = hub_users.ok("import", EXAMPLE, "--check")
+    assert "line 4: alan  gets a one-time password\n" in said
+    assert "line 2: grace  admin\n" in said and said.endswith("would be added. Nobody was.\n")
+    assert "example of a long password" not in said
+    assert _users(hub_users) == {} and hub_users.ok("initial-password") == ""
+    bad = hub_users("import", csv("username,admin", "ada,maybe"), "--check")
+    assert bad.code == 1 and "line 2: admin is neither" in bad.err
+
+
+def test_one_time_passwords_are_a_table_to_hand_out(hub_users: Any, tmp_path: Path) -> None:
+    hub_users.ok("import", EXAMPLE)
+    path = tmp_path / "passwords.csv"
+    assert "has 2 one-time passwords" in hub_users.ok("initial-password", "--csv", path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    header, *lines = path.read_text().splitlines()
+    assert header == "username,password"
+    assert dict(line.split(",") for line in lines) == {
+        name: hub_users.ok("initial-password", name).strip() for name in ("alan", "edsger")
+    }
+    assert hub_users.ok("initial-password", "--csv", "-") == path.read_text()
+    again = hub_users("initial-password", "--csv", path)
+    assert again.code == 1 and "is there already" in again.err
+    # a list that is imported again adds nobody, and keeps the passwords
+    assert hub_users.ok("import", EXAMPLE, "--skip-existing") == "Imported 0 users.\n"
+    assert hub_users.ok("initial-password", "--csv", "-") == path.read_text()

@@ -101,13 +101,24 @@ def _parser() -> argparse.ArgumentParser:
         "--must-change", action="store_true", help="all must change their password at first login"
     )
 
+    importing.add_argument(
+        "--check", action="store_true", help="say what would be added, and add nobody"
+    )
+
     initial = command(
         "initial-password",
         commands.initial_password,
         "Show a user's one-time password; without a name, list who still has one.",
         "Once the user has changed the password, its file is deleted.",
     )
-    initial.add_argument("name", metavar="NAME", nargs="?")
+    whose = initial.add_mutually_exclusive_group()
+    whose.add_argument("name", metavar="NAME", nargs="?")
+    whose.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="write all that are still in force to a new file, which its owner alone reads; "
+        "- prints them",
+    )
 
     declaring = command(
         "declare",

@@ -200,6 +200,8 @@ def remove(options: Namespace) -> None:
 
 def import_users(options: Namespace) -> None:
     """Add all users of a CSV file or of a table with plain passwords, or none."""
+    if options.plain_table and options.check:
+        raise RefusedError("--check is for a CSV file")
     if options.plain_table:
         _import_plain_table(options)
     else:
@@ -225,6 +227,9 @@ def _import_csv(options: Namespace) -> None:
     lines = importer.read(options.file, set() if options.skip_existing else existing, rules)
     if options.skip_existing:
         lines = [line for line in lines if line.username not in existing]
+    if options.check:
+        _say_what_would_be(lines)
+        return
     generated = {
         line.username: passwords.generate()
         for line in lines
@@ -258,13 +263,26 @@ def _import_csv(options: Namespace) -> None:
         )
 
 
+def _say_what_would_be(lines: list[importer.Line]) -> None:
+    for line in lines:
+        notes = [
+            "admin" if line.admin else "",
+            "" if line.enabled else "disabled",
+            "" if line.password or line.password_hash else "gets a one-time password",
+        ]
+        print(f"line {line.number}: {line.username}  {', '.join(filter(None, notes))}".rstrip())
+    print(f"{len(lines)} users would be added. Nobody was.")
+
+
 def initial_password(options: Namespace) -> None:
     """Show a generated password that is still in force, or who has one."""
     initial = _initial(options)
     with _reading(options) as connection:
         users = {user.username: user for user in table.everyone(connection)}
     try:
-        if options.name is None:
+        if options.csv is not None:
+            _write_initial(options, users, initial)
+        elif options.name is None:
             _list_initial(users, initial)
         else:
             _show_initial(options, users.get(options.name), initial)
@@ -279,6 +297,34 @@ def _list_initial(users: dict[str, table.User], initial: InitialPasswords) -> No
             print(name)
         else:
             initial.forget(name)
+
+
+def _write_initial(
+    options: Namespace, users: dict[str, table.User], initial: InitialPasswords
+) -> None:
+    rules = _rules(options)
+
+    def in_force(name: str) -> str | None:
+        candidates, user = initial.candidates(name), users[name]
+        return next((one for one in candidates if rules.matches(one, user.password_hash)), None)
+
+    names = [name for name in initial.names() if name in users]
+    names = [name for name in names if users[name].must_change_password]
+    # bcrypt lets other threads run
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        found = list(zip(names, executor.map(in_force, names), strict=True))
+    lines = [f"{name},{password}\n" for name, password in found if password]
+    text = "".join(["username,password\n", *lines])
+    if options.csv == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        descriptor = os.open(options.csv, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise RefusedError(f"{options.csv} is there already: name a new file") from None
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+    print(f"{options.csv} has {len(lines)} one-time passwords: delete it once they are handed out.")
 
 
 def _show_initial(options: Namespace, user: table.User | None, initial: InitialPasswords) -> None:

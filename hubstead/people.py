@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 from pyinfra import logger
 from pyinfra.api.deploy import deploy
@@ -14,6 +15,7 @@ from hubstead import hub
 from hubstead.operations import accounts, checks, files, people_files, units
 from hubstead.programs import program
 from hubstead.render import render
+from hubstead.settings.groups import GroupsSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
@@ -156,9 +158,13 @@ def configuration(site: Site) -> hub.Configuration:
 
 @deploy("files")
 def ready(site: Site) -> None:
-    """A directory and a uid for each person, where earlier versions had volumes of one uid."""
-    settings = site[HubSettings]
+    """A directory and a uid for each person, where earlier versions had volumes of one uid.
+
+    And a directory for each group with a folder.
+    """
+    settings, shared = site[HubSettings], site[GroupsSettings].shared
     directory = settings.hub_files
+    parents = {str(Path(path).parent) for path in shared.values()}
     service = render(
         "people",
         _SERVICE,
@@ -176,6 +182,7 @@ def ready(site: Site) -> None:
             **({_PARENT: files.Directory()} if directory.startswith(f"{_PARENT}/") else {}),
             # whose they are is nobody's to list
             directory: files.Directory(mode="711"),
+            **{path: files.Directory(mode="711") for path in parents},
             _PLACES: files.File(_document(site)),
             _SERVICE: files.File(service),
             _LISTENER: files.File(
@@ -184,6 +191,10 @@ def ready(site: Site) -> None:
         },
     )
     units.running(name="Listen for the Hub", unit=SOCKET_UNIT)
+    if shared:
+        people_files.folders(
+            name="Make the folders of groups", paths=list(shared.values()), gid=GID
+        )
     if settings.files_limits:
         people_files.limited(
             name="Limit what each person's files take", document=_document(site), places=_PLACES

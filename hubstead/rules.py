@@ -1,12 +1,13 @@
-"""The rules of who may log in and stay, which a Hub reads again while it runs."""
+"""The rules of who may log in and stay, and what they get: a Hub reads them while it runs."""
 
 from __future__ import annotations
 
 import json
 
-from hubstead import hub
+from hubstead import groups, hub
 from hubstead.operations import files
 from hubstead.settings.accounts import AccountsSettings
+from hubstead.settings.groups import GroupsSettings
 from hubstead.site import Site
 
 #: Read by hubstead_hub.rules, again whenever it is another
@@ -24,6 +25,7 @@ def written(site: Site) -> files.File:
         "allowed_groups": sorted(settings.hub_allowed_groups),
         "admin_groups": sorted(settings.hub_admin_groups),
         "names": settings.hub_username_map,
+        **groups.rules(site),
     }
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
     return files.File(f"{text}\n", mode="640", group=hub.USER)
@@ -32,7 +34,11 @@ def written(site: Site) -> files.File:
 def asks_for_groups(site: Site) -> bool:
     """Whether groups count, so that whoever knows people has to tell theirs."""
     settings = site[AccountsSettings]
-    return bool(settings.hub_allowed_groups or settings.hub_admin_groups)
+    return bool(
+        settings.hub_allowed_groups
+        or settings.hub_admin_groups
+        or site[GroupsSettings].asks_for_groups
+    )
 
 
 def configuration() -> hub.Configuration:

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,6 +48,48 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
+class Group:
+    """People with limits of their own, and a folder.
+
+    + members, teachers: owners, as they are in names of servers; who teaches is a member, too.
+    + anybody, anybody_teaches: others may be in it, too, which the Hub alone knows.
+    + memory, cpus: of a server, in bytes and cores; None for what everybody has.
+    + folder, place: on the host and in servers; None for none.
+    """
+
+    members: list[str]
+    teachers: list[str]
+    anybody: bool
+    anybody_teaches: bool
+    memory: int | None
+    cpus: float | None
+    folder: str | None
+    place: str
+
+    def may_have(self, owner: str) -> bool:
+        return self.anybody or owner in self.members
+
+    def may_be_taught_by(self, owner: str) -> bool:
+        return self.anybody_teaches or owner in self.teachers
+
+    def binds(self, owner: str) -> list[str]:
+        """How the folder may be in a server, as Docker's API calls it."""
+        if not self.folder or not self.may_have(owner):
+            return []
+        modes = ["ro", "rw"] if self.may_be_taught_by(owner) else ["ro"]
+        return [f"{self.folder}:{self.place}:{mode}" for mode in modes]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What people may start: those of one of the groups, or everybody where there are none."""
+
+    groups: list[str]
+    memory: int | None
+    cpus: float | None
+
+
+@dataclass(frozen=True)
 class Policy:
     """What a person's server may be.
 
@@ -57,7 +99,8 @@ class Policy:
     + shared: what everybody's server has beside that, each as Docker's API calls a bind.
     + uids, gid: it runs as the uid of that directory, which is one from the first to the last of
       these, and as this gid.
-    + memory, cpus, processes: bytes, cores, and processes with threads, at the most.
+    + memory, cpus, processes: bytes, cores, and processes with threads, at the most, of who has no
+      other limits by `groups` or `profiles`.
     + host_config: what the filter adds, as Docker's API calls it.
     """
 
@@ -72,15 +115,64 @@ class Policy:
     cpus: float
     processes: int
     host_config: dict[str, Any]
+    groups: dict[str, Group] = field(default_factory=dict)
+    profiles: list[Profile] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Policy:
+        """Of what is in the file."""
+        groups = {name: Group(**each) for name, each in document.get("groups", {}).items()}
+        profiles = [Profile(**each) for each in document.get("profiles", ())]
+        uids = tuple(document["uids"])
+        return cls(**{**document, "uids": uids, "groups": groups, "profiles": profiles})
+
+    def memory_of(self, owner: str) -> int:
+        """Bytes that somebody's server has at the most."""
+        return int(self._most(owner, self.memory, lambda each: each.memory))
+
+    def cpus_of(self, owner: str) -> float:
+        """Cores that somebody's server has at the most."""
+        return self._most(owner, self.cpus, lambda each: each.cpus)
+
+    def _most(
+        self, owner: str, general: float, of: Callable[[Group | Profile], float | None]
+    ) -> float:
+        """The largest of what the person may have; the general limit is for who has none else."""
+        has = {name: group for name, group in self.groups.items() if group.may_have(owner)}
+        surely = [of(group) for group in has.values() if owner in group.members]
+        perhaps = [of(group) for group in has.values() if owner not in group.members]
+        perhaps += [
+            of(profile)
+            for profile in self.profiles
+            if not profile.groups or has.keys() & set(profile.groups)
+        ]
+        least = max((each for each in surely if each), default=general)
+        return max([least, *(each for each in perhaps if each)])
+
+    def binds(self, owner: str) -> _Rule:
+        """What of the host's a server has: its owner's files, what all share, folders of groups."""
+        always = [f"{self.files}/{owner}:{self.home}:rw", *self.shared]
+        folders = [bind for group in self.groups.values() for bind in group.binds(owner)]
+
+        def fit(value: object) -> bool:
+            if not _texts(value) or not isinstance(value, list):
+                return False
+            once = len({_target(bind) for bind in value}) == len(value)
+            return once and set(always) <= set(value) <= {*always, *folders}
+
+        may = f", and of {json.dumps(folders)} what the owner has" if folders else ""
+        return fit, f"{json.dumps(always)}{may}"
+
+    def check_folders(self, binds: list[str]) -> None:
+        """Raise RefusedError for a folder that is not there: Docker would make one."""
+        given = {bind.rpartition(":")[0] for bind in binds}
+        for name, group in self.groups.items():
+            if f"{group.folder}:{group.place}" in given and not Path(str(group.folder)).is_dir():
+                raise RefusedError(f"the folder of the group {name} is not there: {group.folder}")
 
     def is_image(self, image: object) -> bool:
         pattern = rf"{re.escape(self.repository)}:[0-9a-f]{{12}}"
         return isinstance(image, str) and bool(re.fullmatch(pattern, image, re.ASCII))
-
-    @property
-    def targets(self) -> list[str]:
-        """Where something is mounted in a server."""
-        return [self.home, *(bind.split(":")[1] for bind in self.shared)]
 
     def user(self, owner: str) -> str:
         """Whom a server runs as. Raises RefusedError where its owner has no files."""
@@ -135,6 +227,11 @@ def _up_to(limit: int) -> _Rule:
     return lambda value: type(value) is int and 0 < value <= limit, f"a number from 1 to {limit}"
 
 
+def _target(bind: str) -> str:
+    """Where in a server it is, of a bind as Docker's API has it."""
+    return bind.split(":")[1] if ":" in bind else bind
+
+
 def _texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
@@ -160,7 +257,8 @@ def _checked(
 
 def _host_config(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str, Any]:
     period = _up_to(1_000_000)
-    quota = int(policy.cpus * given["CpuPeriod"]) if period[0](given.get("CpuPeriod")) else 0
+    cpus = policy.cpus_of(owner)
+    quota = int(cpus * given["CpuPeriod"]) if period[0](given.get("CpuPeriod")) else 0
     optional = {
         "AutoRemove": _one_of(True, False),
         "Init": _one_of(True),
@@ -169,10 +267,10 @@ def _host_config(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str,
     }
     rules = optional | {
         "NetworkMode": _one_of(policy.network),
-        "Binds": _one_of([f"{policy.files}/{owner}:{policy.home}:rw", *policy.shared]),
+        "Binds": policy.binds(owner),
         "CapDrop": _one_of(["ALL"]),
         "SecurityOpt": _one_of(["no-new-privileges"]),
-        "Memory": _up_to(policy.memory),
+        "Memory": _up_to(policy.memory_of(owner)),
         "CpuPeriod": period,
         "CpuQuota": _up_to(quota),
         "PidsLimit": _up_to(policy.processes),
@@ -185,7 +283,8 @@ def description(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str, 
     """What Docker is asked to make, from what the Hub wants. Raises RefusedError."""
     optional = {
         "ExposedPorts": _one_of({"8888/tcp": None}),
-        "Volumes": _one_of({place: {} for place in policy.targets}),
+        # what is mounted, which is looked at below
+        "Volumes": (lambda value: isinstance(value, dict), "an object"),
         **dict.fromkeys(("AttachStdout", "AttachStderr"), _one_of(True, False)),
         **dict.fromkeys(
             ("AttachStdin", "OpenStdin", "StdinOnce", "Tty", "NetworkDisabled"), _one_of(False)
@@ -199,6 +298,9 @@ def description(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str, 
     }
     checked = _checked("", given, rules, set(optional))
     host_config = _host_config(policy, owner, checked["HostConfig"])
+    places: dict[str, object] = {_target(bind): {} for bind in host_config["Binds"]}
+    _checked("", {"Volumes": checked.get("Volumes", places)}, {"Volumes": _one_of(places)}, set())
+    policy.check_folders(host_config["Binds"])
     return checked | {"User": policy.user(owner), "HostConfig": host_config}
 
 
@@ -435,8 +537,7 @@ def serve(listener: socket.socket, policing: Filter) -> NoReturn:
 
 
 def main() -> NoReturn:
-    document = json.loads(Path(sys.argv[1]).read_text())
-    policy = Policy(**{**document, "uids": tuple(document["uids"])})
+    policy = Policy.read(json.loads(Path(sys.argv[1]).read_text()))
     # the first of the descriptors that systemd hands over
     with socket.socket(fileno=3) as listener:
         serve(listener, Filter(policy))

@@ -212,6 +212,18 @@ def forget_images_that_are_refused() -> None:
     DockerSpawner.check_allowed = check_allowed
 
 
+def give_people_what_their_groups_have() -> None:
+    from hubstead_hub import groups
+
+    groups.give_people_what_their_groups_have()
+
+
+def share_folders_of_groups() -> None:
+    from hubstead_hub import groups
+
+    groups.share_folders_of_groups()
+
+
 def give_people_files() -> None:
     from hubstead_hub import files
 
@@ -279,7 +291,9 @@ CODE: tuple[Callable[[], None], ...] = (
     end_sessions_of_who_left,
     end_tokens_of_before,
     forget_images_that_are_refused,
+    give_people_what_their_groups_have,
     give_people_files,
+    share_folders_of_groups,
     say_so_while_docker_is_away,
 )
 

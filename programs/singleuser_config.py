@@ -12,6 +12,7 @@
 - Nobody is told the version who has not logged in; `_xsrf` goes over HTTPS alone.
 - Pages of origins that the settings name, and of no other, show a server in a frame and read what
   their scripts ask it with a token.
+- Folders of a person's groups are in the file browser, too.
 
 And what it leaves out of what it tells the Hub: a kernel that computes and a terminal's process
 that runs are activity, also where they say nothing and nobody looks.
@@ -22,6 +23,7 @@ import os
 from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from jupyter_server import __version__
@@ -292,6 +294,26 @@ def set_cors_headers(handler: Any) -> None:
     token.
     """
 
+
+#: Where folders of groups are, and how somebody finds them among the own files
+SHARED, LINK = Path("/shared"), Path.home() / "shared"
+
+
+def show_folders_of_groups() -> None:
+    """A link beside the person's files while there are any; what is called so already stays."""
+    there = SHARED.is_dir()
+    # a full disk, for one
+    with suppress(OSError):
+        if there and not os.path.lexists(LINK):
+            LINK.symlink_to(SHARED)
+        elif not there and LINK.is_symlink() and LINK.readlink() == SHARED:
+            LINK.unlink()
+    if there and any(os.access(each, os.W_OK) for each in SHARED.iterdir()):
+        # what one teacher saves there the others go on with; nobody else sees the own files
+        os.umask(0o002)
+
+
+show_folders_of_groups()
 
 c: Any = globals()["get_config"]()
 c.ServerApp.tornado_settings = {"xsrf_cookie_kwargs": {"secure": True}}

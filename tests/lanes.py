@@ -40,7 +40,8 @@ GROUPS = (
      "attacks/test_addresses.py", "attacks/test_files.py", "attacks/test_guessing.py",
      "attacks/test_memory.py", "attacks/test_ports.py", "attacks/test_sessions.py"),
     ("converge/test_resilience.py", "faults/test_docker.py", "converge/test_limits.py",
-     "browser/test_browser.py", "browser/test_frames.py", "converge/test_chp.py"),
+     "browser/test_browser.py", "browser/test_frames.py", "converge/test_chp.py",
+     "converge/test_groups.py"),
     # both have a host that plays the internet, and this machine has room for one
     ("converge/test_isolation.py", "converge/test_firewall.py"),
     ("converge/test_edges.py", "faults/test_postgres.py", "faults/test_owners_docker.py",

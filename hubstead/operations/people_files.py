@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -172,3 +173,32 @@ def adopted(prefix: str, files: str, places: str) -> Generator[StringCommand]:
         yield StringCommand(
             PROGRAM, QuoteString(places), "adopt", *map(QuoteString, names), "|| true"
         )
+
+
+class Folders(FactBase[dict[str, str]]):
+    """Owner, group and kind with mode of what is at some paths, as stat(1) has them in numbers."""
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        return {}
+
+    def command(self, paths: list[str]) -> StringCommand:
+        quoted = [QuoteString(path) for path in paths]
+        return StringCommand("stat -L --printf '%u:%g:%f %n\\n' --", *quoted, "2>/dev/null; true")
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        return {path: state for state, _, path in (line.partition(" ") for line in output)}
+
+
+@operation()
+def folders(paths: list[str], gid: int) -> Generator[StringCommand]:
+    """Ensure that directories are there that root and a group may change, and others not read.
+
+    What is in them stays as it is.
+
+    + paths: in a directory of root's.
+    """
+    have = host.get_fact(Folders, paths) if paths else {}
+    for path in paths:
+        if have.get(path) != f"0:{gid}:{stat.S_IFDIR | 0o770:x}":
+            yield StringCommand(f"install -d -o 0 -g {gid} -m 770 --", QuoteString(path))

@@ -19,6 +19,22 @@ SYSTEMS = {
 SHORTEST, INTERVAL = 10, 300
 
 
+def own_directory(value: str) -> str:
+    """The path of a directory for files of people. Raises ValueError for one that cannot be."""
+    top, _, below = value.lstrip("/").partition("/")
+    if not is_path(f"{value}/") or not below:
+        raise ValueError(
+            "not the path of a directory below another, of letters, digits and - . _ ~, such "
+            'as "/srv/hubstead/files"'
+        )
+    if top in SYSTEMS:
+        raise ValueError(
+            f"/{top} is the system's, or hidden from services: take a directory below /srv, "
+            "/mnt or one of your own; another disk can be mounted there"
+        )
+    return value
+
+
 class HubSettings(Settings):
     """The Hub and the users' servers."""
 
@@ -153,18 +169,7 @@ class HubSettings(Settings):
     @field_validator("hub_files")
     @classmethod
     def _own_directory(cls, value: str) -> str:
-        top, _, below = value.lstrip("/").partition("/")
-        if not is_path(f"{value}/") or not below:
-            raise ValueError(
-                "not the path of a directory below another, of letters, digits and - . _ ~, such "
-                'as "/srv/hubstead/files"'
-            )
-        if top in SYSTEMS:
-            raise ValueError(
-                f"/{top} is the system's, or hidden from services: take a directory below /srv, "
-                "/mnt or one of your own; another disk can be mounted there"
-            )
-        return value
+        return own_directory(value)
 
     @field_validator("hub_shared_files")
     @classmethod
@@ -215,17 +220,6 @@ class HubSettings(Settings):
             return in_bytes(self.hub_tmp_limit)
         return in_bytes(self.hub_memory_limit) // 2
 
-    @property
-    def report_interval(self) -> int:
-        """Seconds from one time that a server tells the Hub of its activity to the next."""
-        return _interval(self.hub_idle_timeout or INTERVAL * 8)
-
-    @property
-    def check_interval(self) -> int:
-        """Seconds from one look for servers that are to be stopped to the next."""
-        limits = [limit for limit in (self.hub_idle_timeout, self.hub_max_age) if limit]
-        return _interval(min(limits, default=INTERVAL * 8))
-
     def servers_memory(self, memory: int) -> int:
         """Bytes of all servers together.
 
@@ -244,6 +238,11 @@ class HubSettings(Settings):
             )
 
 
-def _interval(limit: int) -> int:
+def interval(*limits: int) -> int:
+    """Seconds from one look at servers, or one report of theirs, to the next.
+
+    + limits: seconds after which servers are stopped for something; 0 for never.
+    """
+    shortest = min((limit for limit in limits if limit), default=INTERVAL * 8)
     # an eighth, so that reports and looks add at most half of the limit to it
-    return min(max(limit // 8, SHORTEST // 2), INTERVAL)
+    return min(max(shortest // 8, SHORTEST // 2), INTERVAL)

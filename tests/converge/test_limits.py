@@ -103,7 +103,10 @@ def test_the_bench_of_neighbours_measures_everything(service: Service) -> None:
 @pytest.fixture
 def impatient(service: Service) -> Iterator[None]:
     """A service that stops idle servers soon, and busy ones when they were silent for long."""
-    limits = (f"hub_idle_timeout={IDLE}", f"hub_busy_max={10 * IDLE}")
+    never = {"night": {"members": ["erin"], "idle_timeout": 0}}
+    limits = (
+        f"hub_idle_timeout={IDLE}", f"hub_busy_max={10 * IDLE}", f"hub_groups={json.dumps(never)}",
+    )  # fmt: skip
     data = [word for each in limits for word in ("--data", each)]
     run = service.run(*data, "deploys/jupyterhub.py")
     assert (run.status, run.changed[-1]) == (0, "jupyterhub | Run JupyterHub"), run.end
@@ -120,7 +123,7 @@ def test_an_idle_server_is_stopped_and_a_busy_one_is_not(service: Service, impat
     # with the limits of now
     service.stop_servers()
     # one after the other: whose server waits for that of the next is idle
-    carol = service.person("carol")
+    erin, carol = service.person("erin"), service.person("carol")
     carol.notebook("kept.ipynb", "1 + 1")
     with carol.kernel() as kernel:
         kernel.run("import time")
@@ -147,6 +150,8 @@ def test_an_idle_server_is_stopped_and_a_busy_one_is_not(service: Service, impat
             assert runs(person) or time.monotonic() > begun + 10 * IDLE, person.username
         time.sleep(1)
     assert service.person("carol").cells("kept.ipynb") == ["1 + 1"]
+    # whose group says so
+    assert runs(erin)
 
 
 def test_nobody_is_idle_because_the_hub_was_away(service: Service, impatient: None) -> None:

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from programs.docker_filter import Filter, Policy, RefusedError, Request, free_address
+from programs.docker_filter import (
+    Filter,
+    Group,
+    Policy,
+    Profile,
+    RefusedError,
+    Request,
+    description,
+    free_address,
+)
 from tests.kit.docker import ADDRESS, CREATE, ID, IMAGE, NAME, OURS, POLICY, WANTED, Docker, changed
 
 REMOVE = "?v=True&link=False&force=False"
@@ -291,3 +300,96 @@ def test_a_call_without_a_body_has_none() -> None:
     with pytest.raises(RefusedError, match="no body"):
         Filter(POLICY, docker).answer(Request("POST", f"/containers/{NAME}/start", b"{}"))
     assert docker.asked == []
+
+
+def with_groups(folder: str = "/srv/groups/physics", **values: Any) -> Policy:
+    """ada is in a group, which grace teaches."""
+    given: dict[str, Any] = {
+        "members": ["ada", "grace"], "teachers": ["grace"], "anybody": False,
+        "anybody_teaches": False, "memory": 4 << 30, "cpus": 3, "folder": folder,
+        "place": "/shared/physics",
+    }  # fmt: skip
+    return replace(POLICY, groups={"physics": Group(**given | values)})
+
+
+def fits(policy: Policy, owner: str, *folders: str, **host_config: Any) -> bool:
+    """Whether somebody's server may have these folders and limits."""
+    body = json.loads(json.dumps(WANTED).replace("files/ada", f"files/{owner}"))
+    body["HostConfig"]["Binds"] += folders
+    body["HostConfig"] |= host_config
+    body["Volumes"] |= {folder.split(":")[1]: {} for folder in folders}
+    try:
+        made = description(policy, owner, body)
+    except RefusedError:
+        return False
+    assert made["HostConfig"]["Binds"] == body["HostConfig"]["Binds"]
+    return True
+
+
+def test_a_folder_is_for_members_and_changed_by_teachers(tmp_path: Path) -> None:
+    read, write = (f"{tmp_path}:/shared/physics:{mode}" for mode in ("ro", "rw"))
+    policy = with_groups(str(tmp_path))
+    assert fits(policy, "ada", read) and not fits(policy, "ada", write)
+    assert fits(policy, "grace", read) and fits(policy, "grace", write)
+    assert not fits(policy, "grace", read, write)
+    assert not fits(policy, "eve", read) and not fits(policy, "eve", write)
+    for other in (
+        f"{tmp_path}:/home/jovyan:ro", f"{tmp_path}:/shared/other:ro", f"{tmp_path}:/etc:ro",
+        f"{tmp_path}/..:/shared/physics:ro", "/:/shared/physics:ro", f"{read},z", write + "w",
+    ):  # fmt: skip
+        assert not fits(policy, "ada", other), other
+    assert not fits(with_groups(f"{tmp_path}/gone"), "ada", f"{tmp_path}/gone:/shared/physics:ro")
+    # by the provider's word, which the Hub passes on
+    theirs = with_groups(str(tmp_path), anybody=True)
+    assert fits(theirs, "eve", read) and not fits(theirs, "eve", write)
+    assert fits(with_groups(str(tmp_path), anybody=True, anybody_teaches=True), "eve", write)
+
+
+def test_the_person_own_files_and_what_all_share_come_always(tmp_path: Path) -> None:
+    read = f"{tmp_path}:/shared/physics:ro"
+    policy = replace(with_groups(str(tmp_path)), shared=["/srv/course:/course:ro"])
+    assert fits(policy, "ada", "/srv/course:/course:ro", read)
+    assert not fits(policy, "ada", read)
+    body = changed("HostConfig.Binds", [read])
+    with pytest.raises(RefusedError):
+        description(policy, "ada", body)
+
+
+def test_what_is_mounted_is_what_is_declared(tmp_path: Path) -> None:
+    for volumes in ({"/home/jovyan": {}}, {"/home/jovyan": {}, "/etc": {}}, {}, []):
+        body = changed("Volumes", volumes)
+        body["HostConfig"]["Binds"].append(f"{tmp_path}:/shared/physics:ro")
+        with pytest.raises(RefusedError):
+            description(with_groups(str(tmp_path)), "ada", body)
+
+
+def test_limits_are_the_largest_that_somebody_may_have() -> None:
+    large, own = Profile([], 8 << 30, 6), Profile(["physics"], 8 << 30, 6)
+
+    def most(policy: Policy, owner: str) -> tuple[int, float]:
+        memory, cpus = policy.memory_of(owner), policy.cpus_of(owner)
+        assert fits(policy, owner, Memory=memory, CpuQuota=int(cpus * 100000))
+        assert not fits(policy, owner, Memory=memory + 1)
+        assert not fits(policy, owner, CpuQuota=int(cpus * 100000) + 1)
+        return memory >> 20, cpus
+
+    assert most(with_groups(), "ada") == (4096, 3)
+    assert most(with_groups(), "eve") == (2048, 1.5)
+    # less than others, where the settings say who is in it; by the Hub's word, never less
+    assert most(with_groups(memory=1 << 30, cpus=0.5), "ada") == (1024, 0.5)
+    assert most(with_groups(memory=1 << 30, cpus=0.5, anybody=True), "eve") == (2048, 1.5)
+    assert most(with_groups(anybody=True), "eve") == (4096, 3)
+    assert most(with_groups(memory=None, cpus=None), "ada") == (2048, 1.5)
+    for profile, of_eve in ((large, (8192, 6)), (own, (2048, 1.5))):
+        policy = replace(with_groups(), profiles=[profile])
+        assert most(policy, "ada") == (8192, 6)
+        assert most(policy, "eve") == of_eve
+
+
+def test_a_policy_of_an_earlier_version_has_no_groups() -> None:
+    document = {**asdict(POLICY), "uids": [70000, 79999]}
+    assert Policy.read({**document, "groups": {}, "profiles": []}) == Policy(**asdict(POLICY))
+    del document["groups"], document["profiles"]
+    assert Policy.read(document).groups == {}
+    with_one = asdict(with_groups())
+    assert Policy.read(with_one).groups["physics"].teachers == ["grace"]

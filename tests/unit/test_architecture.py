@@ -31,7 +31,8 @@ LAYERS = (
     {"notes", "parts", "releases", "wanted"},
     {"listeners"},
     {"certificates", "pages", "ports"},
-    {"database", "edges", "health", "oauth", "people", "rules"},
+    {"database", "edges", "groups", "health", "oauth"},
+    {"people", "rules"},
     {"roles"},
     {"doctor", "removal", "retire"},
 )

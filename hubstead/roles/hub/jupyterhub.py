@@ -9,7 +9,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead import database, hub, parts, people, rules, secrets, wheels
+from hubstead import database, groups, hub, parts, people, rules, secrets, wheels
 from hubstead.notes import ROLES, claim
 from hubstead.operations import accounts, files, hub_database, hub_settings, packages, units
 from hubstead.ports import hold_ports, refuse_another, refuse_taken_ports, release_ports
@@ -19,7 +19,8 @@ from hubstead.releases import release
 from hubstead.render import render
 from hubstead.settings.apart import ApartSettings
 from hubstead.settings.embedding import EmbeddingSettings
-from hubstead.settings.jupyterhub import HubSettings
+from hubstead.settings.groups import GroupsSettings
+from hubstead.settings.jupyterhub import HubSettings, interval
 from hubstead.settings.services import ServicesSettings, secret_of
 from hubstead.site import Site
 
@@ -170,8 +171,9 @@ def _embedding(site: Site) -> hub.Configuration:
 
 def _culler(site: Site) -> hub.Configuration:
     """What stops servers that are idle, or old."""
-    settings = site[HubSettings]
-    reports = settings.report_interval
+    settings, of_groups = site[HubSettings], site[GroupsSettings].idle_timeouts
+    idle = [settings.hub_idle_timeout, *of_groups]
+    reports = interval(*idle)
     servers = {
         "args": [
             f"--JupyterHubSingleUser.hub_activity_interval={reports}",
@@ -179,12 +181,14 @@ def _culler(site: Site) -> hub.Configuration:
         ]
     }
     traits: dict[str, dict[str, Any]] = {"Spawner": servers}
-    timeout = settings.hub_idle_timeout or settings.hub_max_age
+    # of a person whose group says otherwise, the Hub tells that (hubstead_hub.groups)
+    timeout = settings.hub_idle_timeout or settings.hub_max_age or max(of_groups, default=0)
     if timeout:
         scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
         command = ["/opt/hubstead/hub/current/bin/python", "-m", "hubstead_hub.culling"]
         command += [f"--timeout={timeout}", f"--max-age={settings.hub_max_age}"]
-        command += [f"--every={settings.check_interval}", f"--reports={reports}"]
+        every = interval(*idle, settings.hub_max_age)
+        command += [f"--every={every}", f"--reports={reports}"]
         traits["JupyterHub"] = {
             "services": [{"name": "idle-culler", "command": command}],
             "load_roles": [{"name": "idle-culler", "scopes": scopes, "services": ["idle-culler"]}],
@@ -284,6 +288,7 @@ def jupyterhub(site: Site) -> None:
                         _apart(site),
                         people.configuration(site),
                         rules.configuration(),
+                        groups.configuration(site),
                         *(part.configuration(site) for part in chosen),
                         _culler(site),
                         _services(site),

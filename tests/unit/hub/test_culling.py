@@ -16,10 +16,10 @@ class Hub:
         self.now = 1000.0
         self.arbiter = Arbiter(EVERY, REPORTS, lambda: self.now)
 
-    def culls_after(self, seconds: float, idle: float) -> bool:
+    def culls_after(self, seconds: float, idle: float, **server: int) -> bool:
         """Whether it ends the server at a look so many seconds after the last."""
         self.now += seconds
-        return self.arbiter(inactive=timedelta(seconds=idle), inactive_limit=LIMIT, server={})
+        return self.arbiter(inactive=timedelta(seconds=idle), inactive_limit=LIMIT, server=server)
 
 
 @pytest.fixture
@@ -60,3 +60,10 @@ def test_a_slow_machine_is_not_away() -> None:
 
 def test_one_look_at_many_servers_is_one_look(hub: Hub) -> None:
     assert [hub.culls_after(0, idle) for idle in (0, 10 * LIMIT, 0)] == [False, True, False]
+
+
+def test_a_server_has_the_limit_of_its_owner(hub: Hub) -> None:
+    late = 1.5 * EVERY + 1.1 * REPORTS + 15
+    assert hub.culls_after(EVERY, 60 + late, idle_timeout=60)
+    assert not hub.culls_after(EVERY, LIMIT + late, idle_timeout=2 * LIMIT)
+    assert not hub.culls_after(EVERY, 100 * LIMIT, idle_timeout=0)

@@ -11,7 +11,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead import hub, parts, people
+from hubstead import groups, hub, parts, people
 from hubstead.operations import (
     accounts,
     checks,
@@ -85,6 +85,11 @@ for target in targets:
         continue
     sys.exit(f"a container reaches the sshd of its host at {target}: the firewall is not in place")
 """
+
+
+def server_prefix(owner: str) -> str:
+    """What names of somebody's servers begin with. `owner`: as the spawner escapes the name."""
+    return f"hubstead-{owner}--"
 
 
 def context(site: Site) -> dict[str, files.File]:
@@ -307,6 +312,7 @@ def _policy(site: Site) -> str:
         "memory": in_bytes(settings.hub_memory_limit),
         "cpus": settings.hub_cpu_limit,
         "processes": settings.hub_process_limit,
+        **groups.policy(site),
         # the slice is for all together; and where the host is full, a server goes before the Hub
         "host_config": {
             "CgroupParent": SLICE,
@@ -402,7 +408,7 @@ def _configuration(site: Site) -> hub.Configuration:
                 "image": image(site),
                 "pull_policy": "never",
                 "cmd": ["/opt/jupyter/bin/python", "-s", "-m", "jupyterhub.singleuser"],
-                "name_template": "hubstead-{username}--{servername}",
+                "name_template": server_prefix("{username}") + "{servername}",
                 "network_name": NETWORK,
                 "use_internal_ip": True,
                 "remove": True,
@@ -433,6 +439,7 @@ def _configuration(site: Site) -> hub.Configuration:
         code=(
             "forget_images_that_are_refused",
             "give_people_files",
+            "share_folders_of_groups",
             "say_so_while_docker_is_away",
         ),
     )

@@ -8,7 +8,7 @@ is idle by that may be at work since, and after the Hub was away everybody is.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -34,13 +34,18 @@ class Arbiter:
         self._looked: float | None = None
         self._trusted = 0.0
 
-    def __call__(self, *, inactive: timedelta, inactive_limit: int, **_: Any) -> bool:
+    def __call__(
+        self, *, inactive: timedelta, inactive_limit: int, server: Mapping[str, Any], **_: Any
+    ) -> bool:
         now = self._clock()
         if self._looked is None or now - self._looked > self._longest:
             # a look is missing: the Hub, its database or this program was away
             self._trusted = now + self.late
         self._looked = now
-        return now >= self._trusted and inactive.total_seconds() >= inactive_limit + self.late
+        # of its owner (hubstead_hub.groups); 0 for never
+        limit = server.get("idle_timeout", inactive_limit)
+        idle = bool(limit) and inactive.total_seconds() >= limit + self.late
+        return now >= self._trusted and idle
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Who may log in by the settings: lists that a run changes while the Hub goes on."""
+"""Who may log in by the settings, and what they get: what a run changes while the Hub goes on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,54 @@ log = logging.getLogger("jupyterhub")
 
 
 @dataclass(frozen=True)
+class Group:
+    """People of the settings, and of a provider's groups.
+
+    + members, teachers: names of the Hub's; who teaches is a member, too.
+    + members_from, teachers_from: groups of the provider's.
+    + memory, cpus, idle_timeout: bytes, cores and seconds of their servers; None for what
+      everybody has. An idle time of 0 is never.
+    + folder, place: what they share, on the host and in servers; None for nothing.
+    """
+
+    members: frozenset[str] = frozenset()
+    teachers: frozenset[str] = frozenset()
+    members_from: frozenset[str] = frozenset()
+    teachers_from: frozenset[str] = frozenset()
+    memory: int | None = None
+    cpus: float | None = None
+    idle_timeout: int | None = None
+    folder: str | None = None
+    place: str = ""
+
+    def has_teacher(self, name: str, groups: Collection[str]) -> bool:
+        """Whether somebody teaches, who is in these of the provider's groups."""
+        return name in self.teachers or not self.teachers_from.isdisjoint(groups)
+
+    def has(self, name: str, groups: Collection[str]) -> bool:
+        return (
+            name in self.members
+            or not self.members_from.isdisjoint(groups)
+            or self.has_teacher(name, groups)
+        )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What people may start.
+
+    + memory, cpus: bytes and cores; None for what the person has anyway.
+    + groups: of `Rules.declared`, whose people may choose it; everybody where there is none.
+    """
+
+    name: str
+    description: str = ""
+    memory: int | None = None
+    cpus: float | None = None
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Rules:
     """What the settings say of people and of groups.
 
@@ -21,6 +69,10 @@ class Rules:
     + allowed, blocked, admins: names of the Hub's; who is blocked may not, whatever else holds.
     + allowed_groups, admin_groups: groups of the provider's.
     + names: what the provider calls somebody, lower-case, to the Hub's name.
+    + declared: groups of the settings, by name.
+    + profiles: what people may start, the default first.
+    + idle_timeout: seconds after which an idle server of nobody's group is stopped; 0 for never,
+      None where the rules do not say.
     """
 
     everyone: bool = False
@@ -30,11 +82,15 @@ class Rules:
     allowed_groups: frozenset[str] = frozenset()
     admin_groups: frozenset[str] = frozenset()
     names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    declared: Mapping[str, Group] = field(default_factory=lambda: MappingProxyType({}))
+    profiles: tuple[Profile, ...] = ()
+    idle_timeout: int | None = None
 
     @property
     def groups(self) -> frozenset[str]:
         """Those of a provider's groups that count here."""
-        return self.allowed_groups | self.admin_groups
+        sources = (each.members_from | each.teachers_from for each in self.declared.values())
+        return self.allowed_groups.union(self.admin_groups, *sources)
 
     def blocks(self, name: str) -> bool:
         return name in self.blocked
@@ -44,7 +100,7 @@ class Rules:
         return (
             self.everyone
             or name in self.allowed | self.admins
-            or not self.groups.isdisjoint(groups)
+            or not (self.allowed_groups | self.admin_groups).isdisjoint(groups)
         )
 
     def is_admin(self, name: str, groups: Collection[str] = ()) -> bool:
@@ -57,8 +113,19 @@ def _of(document: Any) -> Rules:
     return Rules(
         everyone=document["everyone"] is True,
         names=dict(document["names"]),
+        # not there in a file of an earlier version
+        declared={name: Group(**_sets(each)) for name, each in document.get("groups", {}).items()},
+        profiles=tuple(Profile(**_sets(each)) for each in document.get("profiles", ())),
+        idle_timeout=document.get("idle_timeout"),
         **{name: frozenset(document[name]) for name in lists},
     )
+
+
+def _sets(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: frozenset(value) if isinstance(value, list) else value
+        for key, value in document.items()
+    }
 
 
 class RulesFile:

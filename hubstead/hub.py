@@ -19,6 +19,8 @@ AS_ITSELF = f"setpriv --reuid={USER} --regid={USER} --init-groups"
 SETTINGS = "/etc/jupyterhub/settings.json"
 #: Read by systemd as root and handed to the Hub alone (LoadCredential=, systemd.exec(5))
 CREDENTIALS = "/etc/jupyterhub/credentials"
+#: Whom it knows (hubstead_hub.sessions.Marks), and who is gone for good (hubstead_hub.sessions)
+MARKS, LEFT = "/var/lib/jupyterhub/accounts.json", "/etc/hubstead/hub-left.json"
 
 
 @dataclass(frozen=True)

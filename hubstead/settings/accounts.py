@@ -15,7 +15,8 @@ from hubstead.settings.model import Others, Settings
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 
 
-def _name(value: str) -> str:
+def user_name(value: str) -> str:
+    """The name of a person here. Raises ValueError for one that cannot be."""
     if not NAME.fullmatch(value):
         raise ValueError(
             f"{value!r} is not a user name: lower-case letters, digits and . _ @ - (64 at most)"
@@ -29,7 +30,7 @@ def _group(value: str) -> str:
     return value
 
 
-Names = list[Annotated[str, AfterValidator(_name)]]
+Names = list[Annotated[str, AfterValidator(user_name)]]
 Groups = list[Annotated[str, AfterValidator(_group)]]
 
 
@@ -56,7 +57,7 @@ class AccountsSettings(Settings):
         [], description="Groups of the provider's whose members may log in."
     )
     hub_admin_groups: Groups = Field([], description="The same, as admins.")
-    hub_username_map: dict[str, Annotated[str, AfterValidator(_name)]] = Field(
+    hub_username_map: dict[str, Annotated[str, AfterValidator(user_name)]] = Field(
         {},
         description="What the provider calls somebody, such as an address of mail, to the name "
         'here: {"ada@example.org": "ada"}. Nobody else has that name then.',

@@ -15,7 +15,7 @@ import pytest
 from lab.state import CERTIFICATES
 from tests.kit import slapd
 from tests.kit.authority import Authority
-from tests.kit.hub_client import HubClient, patiently
+from tests.kit.hub_client import HubClient, KernelError, patiently
 from tests.kit.service import Deployed, Service, container
 from tests.kit.support import eventually
 
@@ -33,6 +33,8 @@ SETTINGS = (
     f"hub_ldap_group_base={slapd.GROUPS}",
     'hub_allowed_groups=["lab"]',
     'hub_admins=["grace"]',
+    'hub_groups={"lab": {"from": ["lab"], "teachers": ["grace"], "memory": "600M", "shared": true},'
+    ' "profs": {"from": ["profs"], "shared": true}}',
 )
 SECRET = "HUBSTEAD_HUB_LDAP_BIND_PASSWORD"
 
@@ -137,6 +139,18 @@ def test_who_may_logs_in_and_runs_a_cell(site: WithDirectory) -> None:
         assert answer.status_code == 403 and "Invalid username or password" in answer.text
 
 
+def test_members_of_a_group_are_the_directorys(site: WithDirectory) -> None:
+    ada, grace = site.person("ada"), site.person("grace")
+    with ada.kernel() as member, grace.kernel() as teacher:
+        teacher.run("open('shared/lab/lesson', 'w').write('E = mc2')")
+        look = "import os; print(os.listdir('/shared'), open('shared/lab/lesson').read())"
+        assert member.run(look) == "['lab'] E = mc2\n"
+        with pytest.raises(KernelError, match="Read-only file system"):
+            member.run("open('shared/lab/mine', 'w')")
+    (described,) = json.loads(site.service.sudo(f"docker inspect {container('ada')}"))
+    assert described["HostConfig"]["Memory"] == 600 << 20
+
+
 ADA, LAB = f"uid=ada,{slapd.PEOPLE}", f"cn=lab,{slapd.GROUPS}"
 
 
@@ -161,6 +175,21 @@ def test_who_leaves_is_out_within_a_minute(site: WithDirectory) -> None:
             assert kernel.run("print(os.getpid() == kept)") == "True\n"
             site.change(come_back)
     assert bob.is_logged_in()
+
+
+def test_of_who_left_the_directory_nothing_is_kept_but_an_archive(site: WithDirectory) -> None:
+    service, grace = site.service, site.person("grace")
+    assert grace.request("GET", "/hub/api/users/ada").status_code == 200
+    words = ("--data", "offboard_user=ada", "deploys/offboard.py")
+    run = service.run(*words)
+    assert run.status == 0 and "has the Hub end all sessions" in run.output, run.end
+    eventually(
+        "the Hub forgets her",
+        lambda: grace.request("GET", "/hub/api/users/ada").status_code == 404,
+    )
+    assert service.sudo("ls -A /srv/hubstead/files /srv/hubstead/files/.removed").count("ada") == 0
+    assert "/srv/hubstead/offboarded/ada-" in service.sudo("ls -d /srv/hubstead/offboarded/*")
+    assert service.run(*words).changed == []
 
 
 def test_nobody_is_out_because_the_directory_is(site: WithDirectory) -> None:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 SCRIPTS = sorted(
     f"deploys/{path.name}"
     for path in (PROJECT / "deploys").glob("*.py")
-    if path.name not in ("doctor.py", "remove.py")
+    if path.name not in ("doctor.py", "offboard.py", "remove.py")
 )
 
 

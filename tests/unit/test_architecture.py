@@ -34,7 +34,7 @@ LAYERS = (
     {"database", "edges", "groups", "health", "oauth"},
     {"people", "rules"},
     {"roles"},
-    {"doctor", "removal", "retire"},
+    {"doctor", "offboarding", "removal", "retire"},
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]

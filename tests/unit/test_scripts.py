@@ -14,7 +14,7 @@ from hubstead.operations import openid
 from tests.unit.plans import PROJECT, Plan, Run
 
 #: Tasks that are no roles
-TASKS = "all", "doctor", "remove"
+TASKS = "all", "doctor", "offboard", "remove"
 SCRIPTS = sorted(path.stem for path in (PROJECT / "deploys").glob("*.py") if path.stem not in TASKS)
 INVENTORIES = sorted(path.stem for path in (PROJECT / "inventories").glob("*.py"))
 #: Where the inventories alone would leave out a role

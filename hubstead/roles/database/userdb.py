@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pyinfra.api.deploy import deploy
 
-from hubstead import database, wheels
+from hubstead import database, hub, wheels
 from hubstead.operations import files, users_table
 from hubstead.progress import summarise
 from hubstead.releases import release
@@ -82,8 +82,7 @@ def userdb(site: Site) -> None:
     )
     users_table.migrated(
         name="Create the users table",
-        # hubstead_hub.sessions.Marks
-        known="/var/lib/jupyterhub/accounts.json",
+        known=hub.MARKS,
     )
     users_table.declared(
         name="Declare the people of the settings",

@@ -357,6 +357,7 @@ def absent() -> None:
             hub.CREDENTIALS: None,
             hub.SETTINGS: None,
             rules.FILE: None,
+            hub.LEFT: None,
             _CONFIGURATION: None,
             _STATE: None,
         },

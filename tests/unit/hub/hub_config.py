@@ -75,6 +75,7 @@ c.UsersTableAuthenticator.servers_network = "127.0.0.0/29"
 c.UsersTableAuthenticator.auth_refresh_age = 1
 c.UsersTableAuthenticator.blocked_users = {"blocked"}
 sessions.INTERVAL = 1
+sessions.LEFT = Path("left.json")
 sessions.end_sessions_of_who_left()
 tokens.end_tokens_of_before()
 away.say_so_while_the_database_is_away()

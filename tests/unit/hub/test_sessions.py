@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +108,22 @@ def test_an_empty_table_is_taken_for_a_lost_one(hub: Any) -> None:
             owner.execute("INSERT INTO users SELECT * FROM kept")
             owner.execute("DROP TABLE kept")
     assert works(hub, token)
+
+
+def test_who_left_for_good_is_forgotten_and_the_next_one_is_not(hub: Any) -> None:
+    """As programs/offboard.py tells it; a provider may know the person still."""
+    browser, other = hub.logged_in("lea"), hub.logged_in("leo")
+    token = token_of(browser, "lea")
+    left = Path(hub.log).parent / "left.json"
+    left.write_text(json.dumps({"lea": time.time()}))
+    hub.eventually(lambda: not browser.is_logged_in() and not works(hub, token))
+    hub.eventually(lambda: not rows(hub, "SELECT name FROM users WHERE name = ?", "lea"))
+    assert other.is_logged_in()
+    hub.eventually(lambda: browser.login("lea").status_code == 302)
+    time.sleep(3)
+    assert browser.is_logged_in()
+    # what is none ends nothing
+    left.write_text("{")
+    time.sleep(3)
+    assert browser.is_logged_in() and other.is_logged_in()
+    left.unlink()

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ _new_token: Any = utils.new_token
 
 #: Seconds from one look to the next; a server has 30 to end in, and a minute is what is promised
 INTERVAL = 15
+
+#: Who left for good, by name, with the moment in seconds since the epoch (programs/offboard.py)
+LEFT = Path("/etc/hubstead/hub-left.json")
 
 #: Called with each user of the Hub whose account is gone, and the account's number where it is
 #: known, once nothing of theirs runs
@@ -114,6 +118,20 @@ class Marks:
             new.replace(self._file)
 
 
+def left() -> Mapping[str, float]:
+    """Who left for good, and when: whoever has the name since is somebody else."""
+    try:
+        return dict(json.loads(LEFT.read_text()))
+    except (OSError, ValueError):
+        # nobody did, or there is no telling
+        return {}
+
+
+def _was_there(created: datetime | None, moment: float) -> bool:
+    """Whether the Hub had a user before; it notes times of UTC, without saying so."""
+    return created is not None and created.replace(tzinfo=UTC).timestamp() < moment
+
+
 class Ends:
     """Ends what is over; the authenticator has `standing` and `marks`."""
 
@@ -138,7 +156,8 @@ class Ends:
         async with marks.lock:
             # who logs in from here on is another look's to judge
             known = {name: marks.get(name) for name in marks.names()}
-            names = [name for (name,) in self._app.db.query(orm.User.name)]
+            created = dict(self._app.db.query(orm.User.name, orm.User.created).all())
+            names = list(created)
             active = [user for user in self._app.users.values() if user.active]
             standing = await self._authenticator.standing(names, active)
             if not standing:
@@ -146,9 +165,11 @@ class Ends:
                 return {}
             now = {name: standing.get(name) or self._shut(known.get(name)) for name in names}
             over: dict[str, tuple[str | None, str | None]] = {}
+            told = left()
             for name, mark in now.items():
                 before = known.get(name)
-                if is_another(account_of(mark), account_of(before)):
+                another = is_another(account_of(mark), account_of(before))
+                if another or _was_there(created[name], told.get(name, 0)):
                     over[name] = None, before
                 elif mark is None or is_shut(mark) or before not in (None, mark):
                     over[name] = mark, before

@@ -363,6 +363,7 @@ def test_a_database_elsewhere_is_not_waited_for_twice(
     for spawners in (
         "forget_images_that_are_refused",
         "give_people_files",
+        "share_folders_of_groups",
         "say_so_while_docker_is_away",
     ):
         settings["code"].remove(spawners)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import PyinfraError
 
-from hubstead.operations import openid
+from hubstead.operations import openid, providers
 from programs.openid_document import NEEDED, checked, main
 from tests.kit.certificates import names_extension, sign
 
@@ -100,9 +100,11 @@ def test_the_control_machine_asks_first_and_then_the_host(
 ) -> None:
     monkeypatch.setenv("no_proxy", "localhost")
     issuer, authority = provider
-    monkeypatch.setattr(openid, "host", SimpleNamespace(name="hub", get_fact=lambda *_: HOST))
+    monkeypatch.setattr(providers, "host", SimpleNamespace(name="hub", get_fact=lambda *_: HOST))
     assert openid.document(issuer, [authority])["token_endpoint"] == f"{ISSUER}/token_endpoint"
     assert openid.document(issuer, []) == {"token_endpoint": "of the host"}
-    monkeypatch.setattr(openid, "host", SimpleNamespace(name="hub", get_fact=lambda *_: "no route"))
+    monkeypatch.setattr(
+        providers, "host", SimpleNamespace(name="hub", get_fact=lambda *_: "no route")
+    )
     with pytest.raises(PyinfraError, match=r"no host was touched.*verify failed.*hub: no route"):
         openid.document(issuer, [])

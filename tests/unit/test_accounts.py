@@ -10,7 +10,7 @@ import pytest
 from jupyterhub.scopes import scope_definitions
 from pyinfra.api.exceptions import PyinfraError
 
-from hubstead.operations import openid
+from hubstead.operations import openid, providers
 from hubstead.settings.model import check
 from hubstead.settings.services import SCOPES
 from tests.unit.plans import HUB, TRUST, Plan, Run
@@ -189,7 +189,7 @@ def test_a_host_is_asked_where_the_control_machine_gets_no_answer(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HUBSTEAD_HUB_OIDC_CLIENT_SECRET", "the secret of OIDC")
-    monkeypatch.setattr(openid, "_here", lambda issuer, authorities: "no route to host")
+    monkeypatch.setattr(providers, "_here", lambda *_: "no route to host")
     asked = {"openid-configuration": json.dumps(DOCUMENT)}
     run = plan(data=OIDC | ADA, responses=asked)
     run.execute()

@@ -35,6 +35,7 @@ tools: ## what the tests need of this machine
 	@$(call apt,qemu-system-x86_64,qemu-system-x86)
 	@$(call apt,mkfs.xfs,xfsprogs)
 	@$(call apt,faketime,faketime)
+	@$(call apt,xmlsec1,xmlsec1)
 	@# without a directory of this machine's own
 	@command -v slapd >/dev/null || echo slapd slapd/no_configuration boolean true | debconf-set-selections
 	@$(call apt,slapd,slapd ldap-utils)

@@ -6,8 +6,6 @@ import asyncio
 import time
 from typing import Any
 
-from tornado import web
-
 from hubstead_hub.guessing import Guessing
 from hubstead_hub.may_stay import MayStay
 from hubstead_userdb.names import normalised
@@ -20,9 +18,6 @@ STEP = 1.0
 
 class FormLogin(Guessing, MayStay):
     """Logs in by JupyterHub's own form; a class has `kind`, `identity`, `ask` and `checked`."""
-
-    #: For the page of who is known and may not
-    who_knows = ""
 
     async def checked(self, whose: str, name: str, password: str) -> dict[str, Any] | None:
         """What `authenticate` returns for a name and its password; None where one is wrong.
@@ -53,16 +48,7 @@ class FormLogin(Guessing, MayStay):
             await asyncio.sleep(-(time.monotonic() - begun) % STEP)
             return None
         found = self._in_our_terms(described)
-        allowed = self.check_blocked_users(found["name"], found) and (
-            self.allow_all or await self.check_allowed(found["name"], found)
-        )
-        if not allowed:
-            self.log.warning("User %r may not log in by the rules", found["name"])
-            raise web.HTTPError(
-                403,
-                f"{self.who_knows} knows you, but you may not use this service. If you should, ask "
-                "the people who run it.",
-            )
+        await self._refuse_who_may_not(found)
         return found
 
     async def _fit(self, whose: str, name: str, password: str) -> dict[str, Any] | None:

@@ -130,6 +130,9 @@ class MayStay(Ruled):
     `kind`, `identity` and `ask`.
     """
 
+    #: For the page of who is known and may not
+    who_knows = ""
+
     @property
     def kind(self) -> str:
         """What is common to the accounts of this provider alone: letters, digits and _."""
@@ -199,6 +202,20 @@ class MayStay(Ruled):
                 f"{name!r} is the name of another account of the same provider, which logged in "
                 "before. If that is gone, remove the user on the Hub's admin page."
             )
+
+    async def _refuse_who_may_not(self, found: dict[str, Any]) -> None:
+        """Where JupyterHub's own page has no words; `found` is in our terms. 403 (HTTPError)."""
+        name = found["name"]
+        if self.check_blocked_users(name, found) and (
+            self.allow_all or await self.check_allowed(name, found)
+        ):
+            return
+        self.log.warning("User %r may not log in by the rules", name)
+        raise web.HTTPError(
+            403,
+            f"{self.who_knows} knows you, but you may not use this service. If you should, ask "
+            "the people who run it.",
+        )
 
     def _refuse(self, why: str) -> NoReturn:
         self.log.warning("Refused a login: %s", why)

@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,6 +166,14 @@ TOKEN = Kind(r"[!-~]{8,72}", "8 to 72 characters of printable ASCII without spac
 #: What a file of name and value keeps as it is, and what providers make
 WORD = Kind(r"[\w.:/+=-]+", "one word of letters, digits and . : / + = _ -", "Copy it once more.")
 HEX = Kind(r"[0-9A-Fa-f]{64}", "64 hexadecimal digits, as `openssl rand -hex 32` prints them")
+KEY = Kind(
+    r"-----BEGIN (RSA )?PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+\n-----END (RSA )?PRIVATE KEY-----\n?",
+    "an RSA key in PEM without a password, as `openssl genrsa 3072` prints it",
+)
+
+
+def _hex() -> str:
+    return secrets.token_hex(32)
 
 
 @dataclass(frozen=True)
@@ -175,8 +183,8 @@ class Secrets:
     hub: str
     settings: SecretsSettings = field(repr=False)
 
-    def generated(self, name: str, kind: Kind = PRINTABLE) -> str:
-        """The secret `name`: 64 hexadecimal digits, made at first use and kept.
+    def generated(self, name: str, kind: Kind = PRINTABLE, make: Callable[[], str] = _hex) -> str:
+        """The secret `name`, made at first use and kept; 64 hexadecimal digits unless told.
 
         + kind: what it may be where the owner brings it. Raises SecretsError for another.
         """
@@ -186,7 +194,8 @@ class Secrets:
             store = self._store()
             values = store.read()
             if name not in values or store.is_outdated(values):
-                values.setdefault(name, secrets.token_hex(32))
+                if name not in values:
+                    values[name] = make()
                 store.write(values)
             return _checked(values[name], name, kind, str(store.path))
 

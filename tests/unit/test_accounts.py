@@ -13,6 +13,7 @@ from pyinfra.api.exceptions import PyinfraError
 from hubstead.operations import openid, providers
 from hubstead.settings.model import check
 from hubstead.settings.services import SCOPES
+from tests.kit.certificates import sign
 from tests.unit.plans import HUB, TRUST, Plan, Run
 
 ISSUER = "https://login.example.org/realms/lab"
@@ -35,6 +36,7 @@ LDAP = {
     "hub_ldap_base": "ou=people,dc=example,dc=org",
     "hub_ldap_bind_dn": "cn=hub,dc=example,dc=org",
 }
+SAML = {"hub_authenticator": "saml", "hub_saml_metadata": "https://login.example.org/saml"}
 GROUPS = {"hub_ldap_group_base": "ou=groups,dc=example,dc=org"}
 ADA = {"hub_allowed_users": ["ada"]}
 
@@ -53,6 +55,8 @@ ADA = {"hub_allowed_users": ["ada"]}
         LDAP | {"hub_allowed_groups": ["cn=lab,ou=groups,dc=example,dc=org"]},
         LDAP | ADA | {"hub_ldap_filter": "(!(pwdAccountLockedTime=000001010000Z))"},
         LDAP | ADA | {"hub_ldap_filter": r"(&(|(ou=a)(ou=b\2a))(!(x:1.2.803:=2))(mail=*@x.org))"},
+        SAML | ADA | {"hub_saml_username_attribute": "urn:oid:0.9.2342.19200300.100.1.1"},
+        SAML | {"hub_admin_groups": ["staff"], "hub_saml_metadata": "idp.xml"},
         # settled for another day
         {"hub_github_client_id": "Iv1", "hub_oidc_issuer": ISSUER},
         {"hub_blocked_users": ["eve"]},
@@ -122,6 +126,14 @@ def test_a_way_to_log_in_is_settled(data: dict[str, Any]) -> None:
         (LDAP | ADA | {"hub_ldap_base": "example.org"}, ["`hub_ldap_base`"]),
         (LDAP | ADA | {"hub_ldap_group_filter": "(member=*)"}, ["{dn}"]),
         (LDAP | ADA | {"hub_ldap_user_attribute": "uid=*)(x"}, ["`hub_ldap_user_attribute`"]),
+        (ADA | {"hub_authenticator": "saml"}, ["needs `hub_saml_metadata`"]),
+        (SAML, ["'saml' lets nobody in"]),
+        *(
+            (SAML | ADA | {"hub_saml_metadata": source}, ["`hub_saml_metadata`", "nor a file"])
+            for source in ("http://login.example.org/saml", "https://", "")
+        ),
+        (SAML | ADA | {"hub_saml_username_attribute": " "}, ["`hub_saml_username_attribute`"]),
+        (SAML | ADA | {"hub_saml_session_hours": 0}, ["`hub_saml_session_hours`"]),
         ({"hub_authenticator": "odic"}, ["'github'", "'oidc'"]),
         ({"hub_authenticator": "token"}, ["`hub_service_accounts`"]),
         ({"hub_service_accounts": {"portal": ["admin:user"]}}, ["'admin:user'", "no scope"]),
@@ -250,6 +262,60 @@ def test_a_directory_may_be_asked_without_an_account(plan: Plan) -> None:
     assert "bind_dn" not in traits(run)["Ldap"]
     unit = run.files["/etc/systemd/system/jupyterhub.service"]
     assert "ldap-bind-password" not in unit
+
+
+SAID = {
+    "entity_id": "https://login.example.org/idp",
+    "login_url": "https://login.example.org/in",
+    "logout_url": "",
+    "certificates": ["MIIB"],
+    "signed_requests": False,
+}
+
+
+def test_the_hub_is_told_what_the_metadata_says(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providers, "told", lambda *_: SAID)
+    run = plan(
+        data=SAML | {"hub_admin_groups": ["staff"], "hub_names": ["hub.example.org"]},
+    )
+    run.execute()
+    told = traits(run)
+    assert told["JupyterHub"]["authenticator_class"] == "hubstead_hub.saml.Saml"
+    provider = told["Saml"]
+    assert provider["sign_in_url"] == SAID["login_url"] and provider["certificates"] == ["MIIB"]
+    assert provider["service_url"] == "https://hub.example.org/hub"
+    assert provider["session_seconds"] == 12 * 3600 and provider["manage_groups"] is True
+    directory = "/etc/jupyterhub/credentials"
+    key, shown = (run.files[f"{directory}/saml-{name}"] for name in ("key", "certificate"))
+    assert key.startswith("-----BEGIN PRIVATE KEY-----\n") and "PRIVATE" not in shown
+    assert not [line for line in key.splitlines()[1:-1] if line in "\n".join(run.sent.commands)]
+    assert any("pysaml2==" in text for text in run.sent.inputs)
+    # made once, and always shown in the same
+    again = plan(data=SAML | ADA | {"hub_names": ["hub.example.org"]})
+    again.execute()
+    assert again.files[f"{directory}/saml-key"] == key
+    assert again.files[f"{directory}/saml-certificate"] == shown
+
+
+def test_a_key_of_another_kind_is_refused(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "told", lambda *_: SAID)
+    pem = sign("hub", None).key_pem.decode()
+    for bad in (pem, "a-secret-word"):
+        monkeypatch.setenv("HUBSTEAD_HUB_SAML_KEY", bad)
+        with pytest.raises(PyinfraError, match="an RSA key in PEM") as error:
+            plan(data=SAML | ADA)
+        assert bad not in str(error.value)
+
+
+def test_metadata_in_a_file_is_read_here(plan: Plan, tmp_path: Path) -> None:
+    file = tmp_path / "idp.xml"
+    with pytest.raises(PyinfraError, match=r"`hub_saml_metadata` .*no host was touched: No such"):
+        plan(data=SAML | ADA | {"hub_saml_metadata": str(file)})
+    file.write_text("<html/>")
+    with pytest.raises(PyinfraError, match="describes 0 identity providers"):
+        plan(data=SAML | ADA | {"hub_saml_metadata": str(file)})
 
 
 def test_rules_are_the_hubs_to_read_and_restart_nothing(plan: Plan, brought: object) -> None:

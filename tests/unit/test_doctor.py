@@ -61,6 +61,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
         "hub_allowed_users": ["ada"],
     },
     "pam": {"hub_allowed_users": ["ada"]},
+    "saml": {"hub_saml_metadata": "idp.xml", "hub_allowed_users": ["ada"]},
 }
 #: The status, and the document
 Doctor = Callable[..., tuple[int, dict[str, Any]]]

@@ -10,7 +10,7 @@ from pyinfra.api import State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
 
-from hubstead.operations import openid
+from hubstead.operations import providers
 from tests.unit.plans import PROJECT, Plan, Run
 
 #: Tasks that are no roles
@@ -26,6 +26,11 @@ CHOICES: list[dict[str, Any]] = [
     ACME,
     {"firewall": False},
     {"hub_authenticator": "pam", "hub_admins": ["ada"]},
+    {
+        "hub_authenticator": "saml",
+        "hub_admins": ["ada"],
+        "hub_saml_metadata": "https://id.example.net/saml",
+    },
 ]
 CASES = [(name, {}) for name in INVENTORIES] + [("lab", choice) for choice in CHOICES]
 #: What all.py does with several roles at once: no role's own work, so no script does it
@@ -81,7 +86,7 @@ def plans(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Operati
     # what providers give
     for name in ("OIDC", "GITHUB"):
         monkeypatch.setenv(f"HUBSTEAD_HUB_{name}_CLIENT_SECRET", "brought")
-    monkeypatch.setattr(openid, "document", lambda issuer, authorities: defaultdict(str))
+    monkeypatch.setattr(providers, "told", lambda *_: defaultdict(str))
     found = []
     for inventory, choice in CASES:
         data, tiers = read(inventory)

@@ -1,4 +1,4 @@
-"""Another way to log in is one setting: OpenID Connect, GitHub, Google, with real servers.
+"""Another way to log in is one setting: OpenID Connect, SAML, GitHub, Google, with real servers.
 
 One host that served people of the users table goes from one to the next, and one lab host plays
 them all. Who may not is refused, who leaves is out within a minute, and nobody else notices.
@@ -57,6 +57,13 @@ SETTINGS = {
         "hub_github_organizations": ["campus:lab"],
         "hub_admins": ["alice"],
     },
+    "saml": {
+        "hub_saml_metadata": "https://id.example.net/saml/metadata",
+        "hub_saml_name": "Campus",
+        "hub_saml_username_attribute": "uid",
+        "hub_allowed_groups": ["lab"],
+        "hub_admin_groups": ["staff"],
+    },
     "pam": {"hub_allowed_groups": ["lab"], "hub_admin_groups": ["sudo"]},
     "google": {"hub_google_client_id": "hub", "hub_google_domain": "campus.example"},
 }
@@ -78,7 +85,7 @@ class Campus:
         )
         first = self.service.run()
         assert first.status == 0, first.end
-        self.output = first.output
+        self.output, self.way = first.output, authenticator
         units = self.service.units()
         second = self.service.run()
         assert (second.status, second.changed) == (0, []), second.end
@@ -86,7 +93,9 @@ class Campus:
 
     def try_to_log_in(self, name: str) -> tuple[HubClient, httpx.Response]:
         client = HubClient(self.service.site, name)
-        return client, self.provider.log_in(client, name, f"pw of {name.removeprefix('../')}")
+        path = "hub/saml/login" if self.way == "saml" else "hub/oauth_login"
+        password = f"pw of {name.removeprefix('../')}"
+        return client, self.provider.log_in(client, name, password, path)
 
     def person(self, name: str) -> HubClient:
         """Somebody who logged in by the provider, with a token and a server that runs."""
@@ -152,6 +161,13 @@ def test_files_stay_and_sessions_do_not(campus: Campus) -> None:
 def test_an_allowed_person_logs_in_and_out_in_a_browser(
     campus: Campus, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
+    logs_in_and_out(campus, tmp_path_factory, tmp_path)
+
+
+def logs_in_and_out(
+    campus: Campus, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """An allowed person, one who may not, and an admin, in Chromium, at the provider's form."""
     site, provider = campus.service.site, campus.provider
     home = trusting_home(tmp_path_factory.mktemp("home"), site.ca, provider.ca)
     with chromium(home, **{NAME: site.address}, **provider.names) as browser:
@@ -279,6 +295,38 @@ def test_another_provider_is_one_setting(campus: Campus, way: str) -> None:
     provider.org_members({"campus": ["alice", "bob", "carol"]})
 
 
+def test_saml_is_one_setting(
+    campus: Campus, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    service, provider = campus.service, campus.provider
+    provider.install_saml()
+    campus.deploy("saml")
+    provider.knows(HubClient(service.site, "nobody").request("GET", "/hub/saml/metadata").text)
+    logs_in_and_out(campus, tmp_path_factory, tmp_path)
+    alice, bob, carol = (campus.person(name) for name in ("alice", "bob", "carol"))
+    assert alice.cells("work.ipynb") == ["'of the users table'"]
+    assert alice.api("GET", "/user")["admin"] and not bob.api("GET", "/user")["admin"]
+    for name in ("eve", "../eve"):
+        client, answer = campus.try_to_log_in(name)
+        assert answer.status_code == 403 and not client.is_logged_in()
+    with carol.kernel() as kernel:
+        kernel.run("kept = 'kept'")
+        units = service.units()
+        campus.deploy("saml", hub_blocked_users=["bob"])
+        assert service.units() == units
+        eventually("bob is out", lambda: campus.is_out(bob), MINUTE)
+        assert campus.try_to_log_in("bob")[1].status_code == 403
+        # groups are those of the login, and what they mean is what the settings say by now
+        campus.deploy("saml", hub_allowed_users=["carol"], hub_admin_groups=["none"])
+        eventually("alice is out", lambda: campus.is_out(alice), MINUTE)
+        assert kept(kernel) and carol.is_logged_in()
+    journal = service.sudo("journalctl -u jupyterhub --since -15min")
+    assert "Traceback" not in journal
+    # what the provider says of people is not in it: only that they are logged out
+    said = [line for line in journal.splitlines() if "SAMLResponse" in line]
+    assert said and all("/hub/saml/logout?" in line for line in said)
+
+
 def test_accounts_of_the_host_are_one_setting_too(campus: Campus) -> None:
     service = campus.service
     service.sudo("groupadd lab")
@@ -312,6 +360,8 @@ def test_accounts_of_the_host_are_one_setting_too(campus: Campus) -> None:
         service.sudo("systemctl start hubstead-pam.socket")
         assert kept(kernel) and alice.is_logged_in()
     assert "pw of" not in service.sudo("journalctl --since -10min")
+    # another way took what it had brought with it
+    assert "xmlsec1" not in service.sudo("ls /usr/bin")
     # and back, without what it brought
     campus.deploy("google")
     assert service.sudo("ls /etc/pam.d /run").count("hubstead-pam") == 0

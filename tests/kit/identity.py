@@ -1,8 +1,9 @@
-"""A lab host that plays who vouches for people: OpenID Connect, GitHub and Google, with real forms.
+"""A lab host that plays who vouches for people: OpenID Connect, SAML, GitHub and Google, with real
+forms.
 
-OpenID Connect is npm's oidc-provider; GitHub and Google are what oauthenticator asks of them
-(identity_server/oauth.mjs). Other lab hosts of this checkout find it under all its names by
-themselves.
+OpenID Connect is npm's oidc-provider, SAML is pysaml2 (saml_server.py); GitHub and Google are what
+oauthenticator asks of them (identity_server/oauth.mjs). Other lab hosts of this checkout find it
+under all its names by themselves.
 """
 
 from __future__ import annotations
@@ -73,9 +74,10 @@ class IdentityProvider:
         etc, opt = self._host.root / ETC, self._host.root / OPT
         shutil.rmtree(opt, ignore_errors=True)
         shutil.copytree(_node(), opt)
-        for script in SERVER.glob("*.mjs"):
+        for script in (*SERVER.glob("*.mjs"), *SERVER.glob("*.py")):
             shutil.copy(script, opt)
-        shutil.copy(SERVER / "identity.service", self._host.root / "etc/systemd/system")
+        for unit in SERVER.glob("*.service"):
+            shutil.copy(unit, self._host.root / "etc/systemd/system")
         self._authority.issue(self.names)
         etc.mkdir(exist_ok=True)
         for name, source in zip(("certificate", "key"), self._authority.pair(), strict=True):
@@ -95,6 +97,27 @@ class IdentityProvider:
         self._systemctl("enable --quiet identity")
         self._systemctl("restart identity")
         eventually("the identity provider answers", self.answers, 60)
+
+    def install_saml(self) -> None:
+        """Run the provider of SAML too, which knows no service."""
+        etc = self._host.root / ETC
+        self.lab.run(
+            NAME,
+            "sudo sh -c 'apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy"
+            " --no-install-recommends python3-pysaml2 xmlsec1'",
+        )
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={NAME}",
+             "-keyout", etc / "saml-key.pem", "-out", etc / "saml-certificate.pem"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        (etc / "services").mkdir(exist_ok=True)
+        self._systemctl("enable --quiet --now identity-saml")
+
+    def knows(self, metadata: str) -> None:
+        """This is the service that may ask by SAML."""
+        state.write(self._host.root / ETC / "services/hub.xml", metadata)
+        self._systemctl("restart identity-saml")
 
     def people(self, people: Mapping[str, Person]) -> None:
         """These are all the people from now on: others' tokens and logins are refused."""
@@ -138,7 +161,11 @@ class IdentityProvider:
         + path: where the Hub's button leads.
         """
         page = self.open(client, path)
-        return self._submit(client, page, username=name, password=password)
+        page = self._submit(client, page, username=name, password=password)
+        if "SAMLResponse" in page.text:
+            # a form that a browser's script sends on
+            page = self._submit(client, page)
+        return page
 
     def log_out(self, client: HubClient, path: str = "hub/logout") -> httpx.Response:
         """Log out of the Hub, and of the provider where the Hub leads to its form."""

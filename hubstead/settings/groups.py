@@ -16,7 +16,7 @@ from hubstead.texts import in_bytes
 #: Where folders of groups are in servers
 PLACE = "/shared"
 #: Ways to log in that tell of groups
-TELLING = ("ldap", "oidc", "pam")
+TELLING = ("ldap", "oidc", "pam", "saml")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 Memory = Annotated[str, Field(pattern=r"^[1-9]\d*[MGT]$")]

@@ -45,6 +45,8 @@ SUBJECTS = {
     "network": Subject("The users' network", "is there", "servers.md", ("docker",)),
     "image": Subject("The users' image", "is there", "image.md", ("docker", "disk")),
     "filter": Subject("The filter before Docker", "answers", "servers.md", ("docker",)),
+    "environment": Subject("People's environment", "is there", "servers.md", ("disk",)),
+    "servers": Subject("What starts people's servers", "answers", "servers.md", _ROOM),
     "files": Subject("What makes people's files ready", "answers", "servers.md", _ROOM),
     "proxy": Subject("The proxy", "answers", "edges.md", _ROOM),
     "configuration": Subject("The Hub's conf.d", "can be read", "own.md"),

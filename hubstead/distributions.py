@@ -100,6 +100,7 @@ class Distribution:
     base_packages: tuple[str, ...]
     venv_packages: tuple[str, ...]
     iptables_packages: tuple[str, ...]
+    server_packages: tuple[str, ...]
     ssh_unit: str
     docker: Docker
     base_image: str
@@ -172,6 +173,7 @@ def _debian(
         ),
         venv_packages=("python3-venv",),
         iptables_packages=("iptables",),
+        server_packages=("git", "iproute2", "less", "nano"),
         ssh_unit="ssh.service",
         docker=Docker(
             packages=docker_packages,

@@ -87,11 +87,15 @@ class Authenticator(Part):
 
 @dataclass(frozen=True)
 class Network:
-    """The users' servers as the host sees them: `gateway` is its own address among them."""
+    """The users' servers as the host sees them: `gateway` is its own address among them.
+
+    + chain: of the table filter, through which passes first what is forwarded for them.
+    """
 
     bridge: str
     subnet: IPv4Network
     gateway: IPv4Address
+    chain: str
 
 
 @dataclass(frozen=True, kw_only=True)

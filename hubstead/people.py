@@ -30,6 +30,9 @@ VOLUMES, HOME = "hubstead-user-", "/home/jovyan"
 #: Whom files belong to: none of Debian's ranges has these uids (Debian Policy, 9.2.2; subuid(5)
 #: begins at 100000); the gid is that of the image's user
 UIDS, GID = (70000, 79999), 59000
+#: All servers together
+SLICE = "hubstead-users.slice"
+_SLICE = f"/etc/systemd/system/{SLICE}"
 
 #: Run on the host: the argument is the socket of what makes files ready; a request for nobody
 _NOBODYS = """
@@ -209,6 +212,23 @@ def ready(site: Site) -> None:
         files=directory,
         places=_PLACES,
     )
+
+
+def together(site: Site) -> None:
+    """Limit what all servers need together."""
+    memory = site[HubSettings].servers_memory(site.machine.memory)
+    files.present(
+        name="Write the limits of all servers together",
+        entries={_SLICE: files.File(render("people", _SLICE, memory=memory))},
+    )
+    units.limited(name="Let them count", unit=SLICE)
+
+
+def apart() -> None:
+    """End what is left of all servers, and their limits."""
+    # with what holds it (systemd.slice(5))
+    units.stopped(name="Stop their slice", unit=SLICE.partition("-")[0] + ".slice")
+    files.present(name="Remove their limits", entries={_SLICE: None})
 
 
 @deploy("files")

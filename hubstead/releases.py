@@ -35,15 +35,22 @@ def release(
     component: str,
     wheels: Sequence[releases.Wheel] = (),
     parts: Sequence[str] = (),
+    lock: str | None = None,
+    further: Sequence[str] | None = None,
 ) -> None:
-    """Build the release of a component from its lock, and those of its parts."""
+    """Build the release of a component from its lock, and those of its parts.
+
+    + lock: the name of the lock where it is another than the component's.
+    + further: as `releases.current` has it.
+    """
     settings = site[PythonSettings]
     releases.current(
         name=name,
         component=component,
-        lock_text=releases.lock(component, *parts),
+        lock_text=releases.lock(lock or component, *parts),
         python=settings.python_interpreter,
         wheels=wheels,
         keep=settings.python_keep_releases,
         env=build_env(site),
+        further=further,
     )

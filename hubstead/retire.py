@@ -38,6 +38,9 @@ def retire(site: Site) -> None:
     for name, authenticator in parts.authenticators().items():
         if name in gone:
             authenticator.absent(site)
+    for name, spawner in parts.spawners().items():
+        if name in gone:
+            spawner.absent(site)
     for name, proxy in parts.proxies().items():
         if name in gone:
             proxy.absent(site)

@@ -230,6 +230,12 @@ def give_people_files() -> None:
     files.give_people_files()
 
 
+def put_files_aside() -> None:
+    from hubstead_hub import files
+
+    files.put_files_aside()
+
+
 #: Calls that miss the users' image or network, where somebody removed them
 MADE_AGAIN = ("inspect_image", "create_container", "start")
 
@@ -294,6 +300,7 @@ CODE: tuple[Callable[[], None], ...] = (
     give_people_what_their_groups_have,
     give_people_files,
     share_folders_of_groups,
+    put_files_aside,
     say_so_while_docker_is_away,
 )
 

@@ -338,6 +338,8 @@ class Files:
     def _empty_volume(self, name: str) -> bool:
         """Whether what somebody's volume had is in `moving`, with the volume gone."""
         volume, moving = f"{self.places.volumes}{name}", self.moving / name
+        if not shutil.which("docker"):
+            return moving.exists()
         there = volume in docker("volume", "ls", "--quiet").splitlines()
         if there and docker("ps", "--all", "--quiet", f"--filter=volume={volume}"):
             raise FilesError("an older server still has the files: stop it, then start again")

@@ -80,7 +80,8 @@ class Users:
     `gateway_ports` are TCP ports of `gateway`, the host's own address there. `never` beats
     `allow`, which beats `deny`; what none of them has depends on `internet`. `resolvers` are DNS
     servers, reached on port 53 even where `never` has them. `connections` are those that one server
-    may have with the host at once; 0 for any number.
+    may have with the host at once; 0 for any number. `chain` is where what is forwarded for IPv4
+    meets ours.
     """
 
     bridge: str
@@ -92,6 +93,7 @@ class Users:
     deny: tuple[IPv4Network, ...] = ()
     resolvers: tuple[IPv4Address, ...] = ()
     connections: int = 0
+    chain: str = "DOCKER-USER"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def rules(policy: Policy) -> tuple[str, str]:
         _table(
             [*_input_v4(users), *_openings(policy.openings, 4), "-j DROP"],
             list(_users_v4(users)) if users else None,
-            users_parent="DOCKER-USER",
+            users_parent=users.chain if users else "FORWARD",
             output_chain=list(_output_v4(policy.private)),
         ),
         _table(

@@ -78,6 +78,9 @@ for table in ("tcp", "tcp6"):
                     outward.add(port)
                 holders = owners.get(f"socket:[{field[9]}]", {("another process", ""): None})
                 listeners.setdefault(port, {}).update(holders)
+noted = os.listdir(roles) if os.path.isdir(roles) else []
+# of people's servers in Docker there is no note
+noted += ["docker"] if os.path.exists("/opt/hubstead/singleuser/Dockerfile") else []
 print(json.dumps({
     "os": release["ID"].strip('"'), "version": release.get("VERSION_ID", "").strip('"'),
     "codename": release.get("VERSION_CODENAME", "").strip('"'),
@@ -92,7 +95,7 @@ print(json.dumps({
     "clock": time.time(),
     "read_only": [path for path in ("/etc", "/opt", "/usr/local", "/var", "/var/lib")
                   if os.path.isdir(path) and os.statvfs(path).f_flag & os.ST_RDONLY],
-    "roles": sorted(os.listdir(roles)) if os.path.isdir(roles) else []}))
+    "roles": sorted(noted)}))
 """
 
 

@@ -125,9 +125,12 @@ class Releases(FactBase[ReleaseState]):
             raise FactProcessError(f"unreadable list of releases: {error}") from error
 
 
-def digest(lock_text: str, python: str, wheels: Sequence[Wheel]) -> str:
+def digest(
+    lock_text: str, python: str, wheels: Sequence[Wheel], further: Sequence[str] | None = None
+) -> str:
     """What tells the release that these inputs make from all others."""
-    inputs = "\0".join([lock_text, python, *(wheel.identity for wheel in wheels)])
+    people = [] if further is None else ["people", *further]
+    inputs = "\0".join([lock_text, python, *(wheel.identity for wheel in wheels), *people])
     return hashlib.sha256(inputs.encode()).hexdigest()[:12]
 
 
@@ -151,6 +154,22 @@ uv=/opt/hubstead/uv/current/bin/uv
 "$uv" venv --quiet --clear --no-project --python "$python" "$release"
 "$uv" pip install --quiet --python "$release/bin/python" --require-hashes --compile-bytecode \\
     --requirements "$root/tmp/lock-text"
+"""
+)
+# With pip, and with the system's site packages in view, `pip install --user` works in it too.
+_BUILD_FOR_PEOPLE = (
+    _PREPARE
+    + """
+uv=/opt/hubstead/uv/current/bin/uv
+further=$4
+"$python" -m venv --clear --system-site-packages "$release"
+"$uv" pip install --quiet --python "$release/bin/python" --require-hashes --compile-bytecode \\
+    --requirements "$root/tmp/lock-text"
+if [ -n "$further" ]; then
+    printf '%s\\n' "$further" >"$root/tmp/further"
+    "$uv" pip install --quiet --python "$release/bin/python" --compile-bytecode \\
+        --constraints "$root/tmp/lock-text" --requirements "$root/tmp/further"
+fi
 """
 )
 # uv leaves a lock in the virtualenv that everybody may write
@@ -179,6 +198,7 @@ def current(
     wheels: Sequence[Wheel] = (),
     keep: int = 3,
     env: dict[str, str] | None = None,
+    further: Sequence[str] | None = None,
 ) -> Generator[StringCommand]:
     """Ensure that `current` of a component is a complete release of these inputs.
 
@@ -188,10 +208,12 @@ def current(
     + wheels: wheels of ours, sent from here.
     + keep: how many complete releases stay, the current one included.
     + env: environment of the build: package index, certificates.
+    + further: what its owner wants in it besides, pinned; it is for people then, who may install
+      more for themselves (`pip install --user`).
     """
     root = f"{ROOT}/{component}"
     state = host.get_fact(Releases, component, python)
-    name = state.virtualenv(digest(lock_text, python, wheels))
+    name = state.virtualenv(digest(lock_text, python, wheels, further))
     release = f"{root}/releases/{name}"
     environment = {
         "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1", "UV_HTTP_RETRIES": "6",
@@ -199,8 +221,11 @@ def current(
     }  # fmt: skip
 
     if name not in state.complete:
+        script, words = _BUILD, [root, release, QuoteString(python)]
+        if further is not None:
+            script, words = _BUILD_FOR_PEOPLE, [*words, QuoteString("\n".join(further))]
         yield StringCommand(
-            "sh", "-c", QuoteString(_BUILD), "sh", root, release, QuoteString(python),
+            "sh", "-c", QuoteString(script), "sh", *words,
             _stdin=lock_text, _env=environment,
         )  # fmt: skip
         for wheel in wheels:

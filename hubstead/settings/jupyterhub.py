@@ -47,7 +47,9 @@ class HubSettings(Settings):
         "`hub-users`.",
     )
     hub_spawner: Annotated[str, SPAWNERS] = Field(
-        "docker", description="How their servers run; docker: a container a user."
+        "docker",
+        description="How their servers run; docker: a container a user; systemd: "
+        "a unit of the host a user (docs/servers.md).",
     )
     hub_base_url: str = Field(
         "/", description="Path below which the service lives, such as /jupyter/."

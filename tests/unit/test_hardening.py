@@ -37,7 +37,13 @@ LIFTED = {
     "hubstead-people-files@": {
         "CapabilityBoundingSet", "ProtectSystem", "RestrictSUIDSGID", "SystemCallFilter",
     },
+    "hubstead-people-network": FIREWALL,
+    "hubstead-people-servers@": set(),
     "hubstead-port": NETWORK | {"PrivateTmp"},
+    "hubstead-server@": NETWORK | {
+        "CapabilityBoundingSet", "MemoryDenyWriteExecute", "PrivateTmp", "ProcSubset",
+        "ProtectHome", "SystemCallErrorNumber", "SystemCallFilter", "UMask",
+    },
     "hubstead-users-image": NETWORK | {"ProtectHome", "ReadWritePaths", "SystemCallFilter"},
     "jupyterhub": NETWORK | {"MemoryDenyWriteExecute", "ReadWritePaths", "UMask"},
     "jupyterlab": NETWORK | {
@@ -46,12 +52,14 @@ LIFTED = {
     },
     "traefik": LOW_PORTS | NETWORK,
 }  # fmt: skip
-#: The owner's own programs run here, which do what root does on their host
-UNCONFINED = {"hubstead-certificate-hooks"}
+#: The owner's own programs run in the first, which do what root does on their host; what the other
+#: mounts has to be seen by all
+UNCONFINED = {"hubstead-certificate-hooks", "hubstead-server-network@"}
 SYSTEMS: list[dict[str, Any]] = [
     {},
     {"hub_disk_quota": "10G"},
     {"proxy": "chp"},
+    {"hub_spawner": "systemd"},
     {"hub_authenticator": "pam", "hub_admins": ["ada"]},
     {"application": "jupyterlab", "edge": "nginx"},
 ]

@@ -25,6 +25,7 @@ CHOICES: list[dict[str, Any]] = [
     {"proxy": "chp", "edge": "apache"},
     ACME,
     {"firewall": False},
+    {"hub_spawner": "systemd"},
     {"hub_authenticator": "pam", "hub_admins": ["ada"]},
     {
         "hub_authenticator": "saml",

@@ -99,6 +99,7 @@ def _users(site: Site) -> Users:
         deny=tuple(settings.firewall_user_deny),
         resolvers=tuple(resolvers),
         connections=settings.firewall_user_connections,
+        chain=network.chain,
     )
 
 
@@ -198,7 +199,13 @@ def firewall(site: Site) -> None:
     )
     chains.enforced(name="Enforce the firewall's rules", v4=v4, v6=v6)
     units.running(name="Enforce them at boot", unit=UNIT)
-    if site.serves("jupyterhub"):
+    if intended.users and intended.users.chain != "DOCKER-USER":
+        # what an owner's Docker puts before ours there is about its own networks alone
+        units.stopped(name="Leave Docker's starts alone", unit=DOCKER_UNIT)
+        files.present(
+            name="Remove what enforced them then", entries={f"{SYSTEM}/{DOCKER_UNIT}": None}
+        )
+    elif intended.users:
         files.present(
             name="Write what enforces them in front of Docker's",
             entries={

@@ -51,9 +51,6 @@ _LISTENER, _FILTER = (f"/etc/systemd/system/{FILTER}.{suffix}" for suffix in ("s
 #: Packages that bring a `docker` of somebody else's, and where snap's is
 OTHERS = ("docker-ce", "docker-ee", "containerd.io", "moby-engine", "podman-docker")
 SNAP = "/snap/bin/docker"
-#: All servers together, as systemd and Docker's cgroup driver of that name have it
-SLICE = "hubstead-users.slice"
-_SLICE = f"/etc/systemd/system/{SLICE}"
 #: Ends those of them that Docker has lost
 _STRAYS = "/usr/local/lib/hubstead/stray-servers"
 
@@ -260,7 +257,7 @@ def _hold(site: Site) -> None:
         program=docker.PROGRAM,
         directory=CONTEXT,
         strays=_STRAYS,
-        slice=SLICE,
+        slice=people.SLICE,
     )
     files.present(
         name="Write what holds the users' network and image",
@@ -315,7 +312,7 @@ def _policy(site: Site) -> str:
         **groups.policy(site),
         # the slice is for all together; and where the host is full, a server goes before the Hub
         "host_config": {
-            "CgroupParent": SLICE,
+            "CgroupParent": people.SLICE,
             "OomScoreAdj": 500,
             # whatever the host's Docker does with the logs of other containers
             "LogConfig": {
@@ -339,12 +336,7 @@ def docker_filter(site: Site) -> None:
     accounts.system_user(
         name="Create the user jupyterhub", user=hub.USER, home="/var/lib/jupyterhub"
     )
-    memory = site[HubSettings].servers_memory(site.machine.memory)
-    files.present(
-        name="Write the limits of all servers together",
-        entries={_SLICE: files.File(render("docker", _SLICE, memory=memory))},
-    )
-    units.limited(name="Let them count", unit=SLICE)
+    people.together(site)
     files.present(
         name="Write the filter before Docker",
         entries={
@@ -389,11 +381,15 @@ def absent(site: Site) -> None:
         network=NETWORK,
         repositories=[IMAGE, BASE],
     )
-    # with what holds it (systemd.slice(5))
-    units.stopped(name="Stop their slice", unit=SLICE.partition("-")[0] + ".slice")
+    people.apart()
     files.present(
         name="Remove what ran them",
-        entries={path: None for path in (_LISTENER, _FILTER, _SERVICE, _TIMER, _HOLDER, _SLICE)},
+        entries={
+            **{path: None for path in (_LISTENER, _FILTER, _SERVICE, _TIMER, _HOLDER)},
+            **{path: None for path in (_PROGRAM, _STRAYS, docker.PROGRAM, POLICY)},
+            # last: it says that they were in Docker
+            CONTEXT: None,
+        },
     )
 
 
@@ -535,7 +531,9 @@ def _tell(site: Site) -> None:
 
 def _network(site: Site) -> parts.Network:
     settings = site[DockerSettings]
-    return parts.Network(settings.docker_bridge, settings.docker_subnet, settings.gateway)
+    return parts.Network(
+        settings.docker_bridge, settings.docker_subnet, settings.gateway, chain="DOCKER-USER"
+    )
 
 
 PART = Spawner(

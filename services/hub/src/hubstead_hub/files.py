@@ -105,6 +105,11 @@ async def _account(user: Any) -> str | None:
     return await account(user.name) if account else None
 
 
+async def ready(spawner: Any) -> None:
+    """Have the files of a server's owner made ready. Raises FilesError."""
+    await ask("want", spawner.escaped_name, await _account(spawner.user))
+
+
 def give_people_files() -> None:
     """Have each container's files ready before it is made; the filter before Docker looks."""
     from dockerspawner import DockerSpawner
@@ -113,11 +118,17 @@ def give_people_files() -> None:
     create = spawner_class.create_object
 
     async def create_object(self: Any) -> Any:
-        await ask("want", self.escaped_name, await _account(self.user))
+        await ready(self)
         return await create(self)
+
+    spawner_class.create_object = create_object
+    put_files_aside()
+
+
+def put_files_aside() -> None:
+    """Keep the files of an account that is gone from who has its name next."""
 
     async def leave(user: Any, account: str | None) -> None:
         await ask("leave", user.spawner.escaped_name, account)
 
-    spawner_class.create_object = create_object
     sessions.LEAVING.append(leave)

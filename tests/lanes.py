@@ -56,6 +56,7 @@ GROUPS = (
     ("converge/test_packages.py", "converge/test_ldap.py"),
     ("faults/test_debian_upgrade.py",),
     ("faults/test_full_disk.py",),
+    ("converge/test_systemd_spawner.py",),
 )  # fmt: skip
 #: pytest's own: no test was selected
 NOTHING = 5

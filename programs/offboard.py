@@ -105,11 +105,20 @@ class Leaving:
         return name in read(self.plan.marks) and name not in read(self.plan.left)
 
     def servers(self) -> list[str]:
-        """Containers of the person's."""
+        """Containers of the person's, where servers are in Docker."""
         if shutil.which("docker") is None:
             return []
         listed = run("docker", "ps", "--all", "--format={{.Names}}").split()
         return [name for name in listed if name.startswith(self.plan.containers)]
+
+    def unit(self) -> str | None:
+        """The unit of the person's server, where that is one of systemd and runs."""
+        uid = self._uid()
+        if not uid or shutil.which("systemctl") is None:
+            return None
+        unit = f"hubstead-server@{uid}.service"
+        state = subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False)
+        return unit if state.returncode == 0 else None
 
     def look(self) -> dict[str, Any]:
         rules = read(self.plan.rules)
@@ -117,7 +126,7 @@ class Leaving:
         return {
             "account": self.account() is not None,
             "known": self.is_known(),
-            "servers": len(self.servers()),
+            "servers": len(self.servers()) + (self.unit() is not None),
             "directory": self.directory.is_dir(),
             "size": size,
             "files": files,
@@ -170,6 +179,8 @@ class Leaving:
                 # which one that removes itself is gone by now
                 with suppress(OffboardError):
                     run("docker", "rm", "--force", server)
+            if unit := self.unit():
+                run("systemctl", "stop", unit)
             uid = self._uid()
             if self.directory.is_dir():
                 print(f"Archived as {self._archive()}.", flush=True)

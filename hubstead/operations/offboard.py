@@ -22,7 +22,7 @@ class Belongings:
     """What there is of a person on the Hub's host.
 
     + account: whether the users table has it; `known` whether the Hub knows anybody of that name.
-    + servers: how many containers.
+    + servers: how many there are.
     + directory: whether there are files: `files` of them, of `size` bytes.
     + begun: whether a run before this one was cut.
     + still: keys of settings on the host that let the person in.

@@ -32,6 +32,7 @@ def grouped(**values: Any) -> dict[str, Any]:
         GROUPS,
         GROUPS | PROFILES,
         grouped(),
+        grouped(idle_timeout=60) | {"hub_spawner": "systemd"},
         grouped(memory="512M", idle_timeout=0),
         LDAP | {"hub_admins": ["ada"]} | grouped(**{"from": ["Physik Ü"], "teachers_from": ["x"]}),
         {"hub_profiles": [{"name": "Small"}]},
@@ -54,7 +55,10 @@ def test_groups_are_settled(data: dict[str, Any]) -> None:
         (grouped(shared="maybe"), ["`hub_groups['physics']['shared']`"]),
         ({"hub_groups": {"../physics": {}}}, ["'../physics' is no name of a group"]),
         ({"hub_groups": ["physics"]}, ["`hub_groups`"]),
-        (grouped(**{"from": ["physik"]}), ["'users-table' tells nothing; ldap, oidc, pam do"]),
+        (
+            grouped(**{"from": ["physik"]}),
+            ["'users-table' tells nothing; ldap, oidc, pam, saml do"],
+        ),
         (grouped(memory="9G") | {"hub_servers_memory": "8G"}, ["'physics' has 9G of memory"]),
         (GROUPS | {"hub_group_files": "/srv/hubstead/files/x"}, ["one is within the other"]),
         (GROUPS | {"hub_group_files": "/home/x"}, ["`hub_group_files`", "/home is the system's"]),
@@ -68,6 +72,11 @@ def test_groups_are_settled(data: dict[str, Any]) -> None:
         ({"hub_profiles": [{"name": "a\nb"}]}, ["no text in one line"]),
         ({"hub_profiles": [{"nam": "a"}]}, ["did you mean 'name'?"]),
         ({"hub_profiles": [{"name": "a", "image": "b"}]}, ["'image' is no key here"]),
+        (GROUPS | {"hub_spawner": "systemd"}, ["'physics' has limits or a folder", "'systemd'"]),
+        (
+            {"hub_profiles": [{"name": "Small"}], "hub_spawner": "systemd"},
+            ["`hub_profiles` has limits"],
+        ),
         ({"hub_group": {}}, ["did you mean `hub_groups`?"]),
     ],
 )

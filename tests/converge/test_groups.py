@@ -12,7 +12,7 @@ from tests.attacks.test_docker_filter import Hub, check_refused
 from tests.kit import forms
 from tests.kit.hub_client import HubClient, KernelError, patiently
 from tests.kit.service import PASSWORD, Service, container
-from tests.kit.support import PROJECT, Run
+from tests.kit.support import PROJECT, Run, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -270,7 +270,12 @@ def test_who_leaves_for_good_leaves_an_archive_and_nothing_else(school: Service)
     assert school.sudo(f"find {FOLDERS} -uid {uid}; cat '{FOLDERS}/physics/from lena.txt'") == (
         "for all"
     )
-    assert lena.request("GET", "/hub/api/user").status_code == 403
+    # the Hub looks every 15 seconds
+    eventually(
+        "her token has ended",
+        lambda: lena.request("GET", "/hub/api/user").status_code == 403,
+        60,
+    )
     refused = HubClient(school.site, "lena").try_to_log_in(PASSWORD)
     assert refused.status_code == 403
     school.forget()

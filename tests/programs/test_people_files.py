@@ -60,6 +60,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
     root.mkdir()
     found = Docker(root)
     monkeypatch.setattr(people_files, "docker", found)
+    monkeypatch.setattr(people_files.shutil, "which", lambda name: f"/usr/bin/{name}")
     return found
 
 
@@ -209,6 +210,15 @@ def test_nobody_begins_anew_while_docker_is_away(files: Files, docker: Docker) -
     docker.away = False
     files.want("ada", "1")
     assert (files.root / "ada/work.ipynb").exists()
+
+
+def test_a_host_without_docker_has_no_volumes(
+    files: Files, docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.away = True
+    monkeypatch.setattr(people_files.shutil, "which", lambda name: None)
+    files.want("ada", "1")
+    assert (files.root / "ada/.bashrc").exists()
 
 
 def test_who_left_before_it_was_moved_is_out_of_the_way(files: Files, docker: Docker) -> None:

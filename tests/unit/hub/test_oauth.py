@@ -400,7 +400,9 @@ class TestAnotherWayBefore:
         app: Any = SimpleNamespace(
             authenticator=way,
             users={},
-            db=SimpleNamespace(query=lambda _: [("ada",), ("bob",)], rollback=lambda: None),
+            db=SimpleNamespace(
+                query=lambda *_: [("ada", None), ("bob", None)], rollback=lambda: None
+            ),
             log=way.log,
         )
         way.marks.set({"ada": "12-", "new": "other-in"})

@@ -156,7 +156,7 @@ class Ends:
         async with marks.lock:
             # who logs in from here on is another look's to judge
             known = {name: marks.get(name) for name in marks.names()}
-            created = dict(self._app.db.query(orm.User.name, orm.User.created).all())
+            created = dict(iter(self._app.db.query(orm.User.name, orm.User.created)))
             names = list(created)
             active = [user for user in self._app.users.values() if user.active]
             standing = await self._authenticator.standing(names, active)

@@ -32,6 +32,7 @@ class UnitState:
 
     loaded: bool = False
     active: bool = False
+    starting: bool = False
     failed: bool = False
     enabled: bool = False
     stale: bool = False
@@ -65,6 +66,7 @@ def parse_unit(lines: Iterable[str]) -> UnitState:
         loaded=properties.get("LoadState") == "loaded",
         # a unit that waits for its automatic restart is not what the settings ask for
         active=properties.get("ActiveState") in ("active", "reloading"),
+        starting=properties.get("ActiveState") == "activating",
         failed=properties.get("ActiveState") == "failed",
         enabled=properties.get("UnitFileState") in _ENABLED,
         stale="yes" in (properties.get(f"{of}NeedDaemonReload") for of in ("", "Triggered")),
@@ -190,7 +192,8 @@ def stopped(unit: str) -> Generator[StringCommand]:
     state = host.get_fact(Unit, unit, [], [])
     if state.loaded and state.enabled:
         yield StringCommand("systemctl", "--quiet", "disable", QuoteString(unit))
-    if state.active or state.failed:
+    # one that runs to an end is never active, and one that fails begins again and again
+    if state.active or state.starting or state.failed:
         yield StringCommand("systemctl", "stop", QuoteString(unit))
         yield StringCommand("systemctl", "reset-failed", QuoteString(unit), "2>/dev/null || true")
 

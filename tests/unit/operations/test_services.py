@@ -89,6 +89,18 @@ def test_what_is_settled_is_left_alone(
     assert lines(operation, facts, **arguments) == []
 
 
+@pytest.mark.parametrize("state", ["active", "starting", "failed"])
+def test_what_is_at_work_or_about_to_be_is_stopped(state: str) -> None:
+    """Also where the unit's file has gone; what runs to an end is "activating" meanwhile."""
+    sent = lines(units.stopped, {Unit: UnitState(**{state: True})}, unit="hub.service")
+    assert sent[0] == "systemctl stop hub.service"
+
+
+def test_who_runs_to_an_end_is_at_work() -> None:
+    found = units.parse_unit(["LoadState=not-found", "ActiveState=activating"])
+    assert (found.starting, found.active, found.failed) == (True, False, False)
+
+
 def test_what_is_left_of_peoples_servers_goes_in_its_order() -> None:
     found = ["container 8f", "network 3c", "image hubstead/singleuser:1"]
     sent = lines(docker.absent, {docker.Ours: found}, network="hubstead", repositories=["image"])

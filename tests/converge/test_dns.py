@@ -61,12 +61,14 @@ def test_a_switch_to_it_keeps_the_certificate_and_the_next_one_comes_by_it(
     assert "acme-challenge" not in front.sudo("cat /etc/nginx/sites-enabled/*")
     # by hand, which finds that the server was started anew and has no account of it; as the timer
     seen = {0, serial}
-    for number, renewal in enumerate(("hubstead-certificate renew", RENEWAL), start=1):
+    for renewal in ("hubstead-certificate renew", RENEWAL):
+        before = zone.updates()
         front.sudo(renewal)
         eventually("a new certificate", lambda: front.serial() not in seen)
         seen.add(front.serial())
         front.check_verifies(acme.root())
-        assert zone.updates() == number * len(NAMES)
+        # with AUTHZREUSE=0, Pebble asks again but for one name in a hundred (its wfe.go: Intn > 0)
+        assert before < zone.updates() <= before + len(NAMES)
     assert deploy(front, zone).changed == []
 
 

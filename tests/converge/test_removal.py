@@ -58,6 +58,7 @@ def test_the_service_goes_and_comes_back_with_its_people(service: Service) -> No
     with alice.kernel() as kernel:
         kernel.run("open('diary', 'w').write('dear diary')")
     service.sudo(f"echo '# mine' >{LINES}")
+    service.sudo("systemctl start hubstead-certificate-check.service")
     # a full disk, which stops what brings something
     service.sudo("mount -t tmpfs -o size=5m disk /var/log")
 

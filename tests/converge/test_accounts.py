@@ -74,9 +74,10 @@ class Campus:
 
     def __init__(self, service: Service, provider: IdentityProvider, before: HubClient) -> None:
         self.service, self.provider, self.before = service, provider, before
+        self.way = ""
 
     def deploy(self, authenticator: str, **changes: object) -> None:
-        """Deploy with another way to log in, or other rules; the second run changes nothing."""
+        """Deploy with other rules, or another way to log in, of which a second run changes nothing."""
         trusted = {"base_ca_certificates": self.provider.trusted}
         settings = {"hub_authenticator": authenticator} | SETTINGS[authenticator] | trusted
         self.service.settings = tuple(
@@ -85,7 +86,9 @@ class Campus:
         )
         first = self.service.run()
         assert first.status == 0, first.end
-        self.output, self.way = first.output, authenticator
+        known, self.output, self.way = self.way == authenticator, first.output, authenticator
+        if known:
+            return
         units = self.service.units()
         second = self.service.run()
         assert (second.status, second.changed) == (0, []), second.end
@@ -271,7 +274,7 @@ def test_a_wrong_secret_stops_logins_and_ends_nothing(campus: Campus) -> None:
     assert campus.provider.client_secret not in campus.output
 
 
-@pytest.mark.parametrize("way", ["github", "google"])
+@pytest.mark.parametrize("way", ["github", pytest.param("google", marks=pytest.mark.every)])
 def test_another_provider_is_one_setting(campus: Campus, way: str) -> None:
     provider = campus.provider
     carol = campus.person("carol") if way == "github" else None

@@ -77,7 +77,7 @@ class Campus:
         self.way = ""
 
     def deploy(self, authenticator: str, **changes: object) -> None:
-        """Deploy with other rules, or another way to log in, of which a second run changes nothing."""
+        """Deploy with other rules, or another way to log in, whose second run changes nothing."""
         trusted = {"base_ca_certificates": self.provider.trusted}
         settings = {"hub_authenticator": authenticator} | SETTINGS[authenticator] | trusted
         self.service.settings = tuple(

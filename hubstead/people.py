@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 from pyinfra import logger
@@ -33,17 +32,6 @@ UIDS, GID = (70000, 79999), 59000
 #: All servers together
 SLICE = "hubstead-users.slice"
 _SLICE = f"/etc/systemd/system/{SLICE}"
-
-#: Run on the host: the argument is the socket of what makes files ready; a request for nobody
-_NOBODYS = """
-import socket, sys
-with socket.socket(socket.AF_UNIX) as asked:
-    asked.settimeout(10)
-    asked.connect(sys.argv[1])
-    asked.sendall(b"{}\\n")
-    print(answer := asked.recv(1000).decode())
-sys.exit(answer != '{"error": "the request is none"}\\n')
-"""
 
 
 def refuse_what_is_elsewhere(site: Site) -> None:
@@ -246,7 +234,7 @@ def check(site: Site) -> checks.Check:
     return checks.Check(
         name="Ask what makes people's files ready, as the Hub does",
         part="What makes people's files ready",
-        script=f"{hub.AS_ITSELF} python3 -c {shlex.quote(_NOBODYS)} /run/{_HELPER}.sock",
+        script=f"{hub.AS_ITSELF} {checks.says(f'/run/{_HELPER}.sock', '{}', checks.REFUSED)}",
         mend=f"systemctl status {_HELPER}.socket; journalctl -u '{_HELPER}@*'",
         of="files",
         units=(SOCKET_UNIT,),

@@ -13,6 +13,9 @@ from pyinfra.context import ctx_state, host
 #: curl without a proxy; a header with a secret reaches it on standard input, not as an argument
 CURL = "curl --silent --show-error --max-time 10 --noproxy '*'"
 
+#: What our helpers say to a request that asks for nothing
+REFUSED = '{"error": "the request is none"}'
+
 # The loop is on the host: a service that has just been started may need a moment.
 _LOOP = """
 i=0
@@ -21,6 +24,18 @@ while ! reason=$(sh -c "$1" 2>&1); do
     if [ "$i" -ge "$2" ]; then echo "failed: $reason"; exit 0; fi
     sleep 1
 done
+"""
+
+# Arguments are the socket, a line that is asked there, and the line that is the answer.
+_ASK = """
+import socket, sys
+path, question, wanted = sys.argv[1:]
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.settimeout(30)
+    asked.connect(path)
+    asked.sendall(question.encode() + b"\\n")
+    print(answer := asked.recv(1000).decode())
+sys.exit(answer != wanted + "\\n")
 """
 
 
@@ -57,6 +72,11 @@ def answers(request: str, status: int) -> str:
         answer=$({CURL} --output /dev/null --write-out '%{{http_code}}' {request})
         echo "it says $answer and not {status}"
         [ "$answer" = {status} ]"""
+
+
+def says(socket: str, question: str, answer: str) -> str:
+    """A script for a check: whether who listens on a Unix socket answers one line by another."""
+    return shlex.join(["python3", "-c", _ASK, socket, question, answer])
 
 
 def found(*urls: str) -> Check:

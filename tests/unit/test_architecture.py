@@ -32,7 +32,7 @@ LAYERS = (
     {"listeners"},
     {"certificates", "pages", "ports"},
     {"database", "edges", "groups", "health", "oauth"},
-    {"people", "rules"},
+    {"network", "people", "rules"},
     {"roles"},
     {"doctor", "offboarding", "removal", "retire"},
 )

@@ -68,7 +68,7 @@ def verify(plan: Plan, tmp_path: Path, api_port: int, port: int, **data: Any) ->
 def test_an_sshd_in_a_containers_reach_is_found_on_its_own_port(
     plan: Plan, tmp_path: Path, api_port: int, sshd: int
 ) -> None:
-    reason = f"failed: a container reaches the sshd of its host at 127.0.0.1:{sshd}: the firewall"
+    reason = f"failed: a server reaches the sshd of its host at 127.0.0.1:{sshd}: the firewall"
     assert verify(plan, tmp_path, api_port, sshd).startswith(reason)
 
 
@@ -84,7 +84,7 @@ def test_without_a_firewall_a_container_still_needs_the_hub(
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     reason = verify(plan, tmp_path, port, sshd, firewall=False)
-    assert reason.startswith("failed: a container cannot reach the Hub")
+    assert reason.startswith("failed: a server cannot reach the Hub")
 
 
 def test_sshd_is_tried_at_each_address_of_the_host_and_where_the_run_came_in(plan: Plan) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from pyinfra.api.deploy import deploy
 
 from hubstead import hub, parts, rules
@@ -17,17 +15,8 @@ SOCKET_UNIT = "hubstead-pam.socket"
 _SOCKET = "/run/hubstead-pam.sock"
 _LISTENER, _SERVICE = (f"/etc/systemd/system/hubstead-pam{end}" for end in (".socket", "@.service"))
 _RULES = "/etc/pam.d/hubstead"
-
-#: Run on the host as the Hub: the argument is the socket; a request about nobody
-_NOBODYS = """
-import socket, sys
-with socket.socket(socket.AF_UNIX) as asked:
-    asked.settimeout(30)
-    asked.connect(sys.argv[1])
-    asked.sendall(b'{"look": "root"}\\n')
-    print(answer := asked.recv(1000).decode())
-sys.exit(answer != "null\\n")
-"""
+#: A question for it about somebody whom it does not tell of
+_NOBODYS = '{"look": "root"}'
 
 
 @deploy("pam")
@@ -69,7 +58,7 @@ def _check(site: Site) -> checks.Check:
     return checks.Check(
         name="Ask what asks PAM, as the Hub does",
         part="The login by the host's accounts",
-        script=f"{hub.AS_ITSELF} python3 -c {shlex.quote(_NOBODYS)} {_SOCKET}",
+        script=f"{hub.AS_ITSELF} {checks.says(_SOCKET, _NOBODYS, 'null')}",
         mend=f"systemctl status {SOCKET_UNIT}; journalctl -u 'hubstead-pam@*'",
         of="accounts",
         units=(SOCKET_UNIT,),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import NoReturn
 
 from pyinfra import logger
@@ -11,7 +10,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead import groups, hub, parts, people
+from hubstead import groups, hub, network, parts, people
 from hubstead.operations import (
     accounts,
     checks,
@@ -22,14 +21,13 @@ from hubstead.operations import (
     releases,
     units,
 )
-from hubstead.operations.addresses import Interface, Interfaces, SshConnection
+from hubstead.operations.addresses import Interface
 from hubstead.parts import Spawner
 from hubstead.programs import program
 from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.settings.base import BaseSettings
 from hubstead.settings.docker import DockerSettings
-from hubstead.settings.firewall import FirewallSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 from hubstead.texts import in_bytes
@@ -53,35 +51,6 @@ OTHERS = ("docker-ce", "docker-ee", "containerd.io", "moby-engine", "podman-dock
 SNAP = "/snap/bin/docker"
 #: Ends those of them that Docker has lost
 _STRAYS = "/usr/local/lib/hubstead/stray-servers"
-
-#: Run on the host: which of the arguments, each ADDRESS:PORT, answer there
-_ANSWERING = """
-import socket, sys
-for target in sys.argv[1:]:
-    address, _, port = target.rpartition(":")
-    try:
-        socket.create_connection((address, port), timeout=2).close()
-    except OSError:
-        continue
-    print(target)
-"""
-
-#: Run in a container: arguments are the Hub's health URL, and what must not answer
-_FROM_INSIDE = """
-import socket, sys, urllib.request
-health, *targets = sys.argv[1:]
-try:
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(health, timeout=5)
-except OSError as error:
-    sys.exit(f"a container cannot reach the Hub: {error}")
-for target in targets:
-    address, _, port = target.rpartition(":")
-    try:
-        socket.create_connection((address, port), timeout=1)
-    except OSError:
-        continue
-    sys.exit(f"a container reaches the sshd of its host at {target}: the firewall is not in place")
-"""
 
 
 def server_prefix(owner: str) -> str:
@@ -134,29 +103,14 @@ def _refuse_others_interfaces(site: Site) -> None:
     state = host.get_fact(docker.Network, NETWORK)
 
     def is_ours(interface: Interface) -> bool:
-        if (
-            state
-        ):  # perhaps by its former name, which another `docker_bridge` takes away in this run
+        if state:
+            # perhaps by its former name, which another `docker_bridge` takes away in this run
             return interface.name == state.options.get(docker.BRIDGE_NAME)
         # while Docker is down, and its bridges stay
         at_home = interface.bridge and settings.gateway in interface.addresses
         return at_home and interface.name == settings.docker_bridge
 
-    for interface in host.get_fact(Interfaces):
-        if is_ours(interface):
-            continue
-        if interface.name == settings.docker_bridge:
-            raise PyinfraError(
-                f"{host.name} has an interface {interface.name} that is not the users' network's: "
-                "set `docker_bridge` to a name that no interface has."
-            )
-        for address in interface.addresses:
-            if address in settings.docker_subnet:
-                raise PyinfraError(
-                    f"{host.name} has the address {address} ({interface.name}), which lies in "
-                    f"`docker_subnet` = {settings.docker_subnet}: set `docker_subnet` to a network "
-                    "that you do not use."
-                )
+    network.refuse_others_interfaces(_network(site), "docker", is_ours)
 
 
 def _refuse_others_docker(site: Site) -> None:
@@ -441,40 +395,16 @@ def _configuration(site: Site) -> hub.Configuration:
     )
 
 
-def _sshd(site: Site) -> list[str]:
-    """Where sshd may listen, each as ADDRESS:PORT; none where no firewall keeps containers away."""
-    if not site[FirewallSettings].firewall:
-        return []
-    ports = {
-        port
-        for port, listeners in site.machine.listeners.items()
-        if any(each.process == "sshd" for each in listeners)
-    }
-    connection = host.get_fact(SshConnection, _sudo=False)
-    if connection is not None:
-        # where systemd listens on its behalf
-        ports.add(connection.port)
-    interfaces: list[Interface] = host.get_fact(Interfaces)
-    own = [a for each in interfaces if each.outward for a in each.addresses if a.version == 4]
-    return [
-        f"{address}:{port}"
-        for port in sorted(ports)
-        for address in (site[DockerSettings].gateway, *own)
-    ]
-
-
 def _checks(site: Site) -> tuple[checks.Check, ...]:
-    sshd, health = _sshd(site), f"{parts.hub_url(site)}{site[HubSettings].hub_base_url}hub/health"
-    # only what answers on the host proves something by its silence in a container
-    targets = f"$(python3 -c {shlex.quote(_ANSWERING)} {' '.join(sshd)})" if sshd else ""
-    too = ", and try sshd" if sshd else ""
+    too = ", and try sshd" if network.keeps_sshd_away(site) else ""
     engine = site.distribution.docker.unit
     return (
         checks.Check(
             name=f"Ask the Hub from a container of the users' network{too}",
             part="The users' network",
-            script=f"docker run --rm --network {NETWORK} {image(site)} python"
-            f" -c {shlex.quote(_FROM_INSIDE)} {health} {targets}",
+            script=network.ask_from(
+                site, f"docker run --rm --network {NETWORK} {image(site)} python"
+            ),
             mend=f"docker network inspect {NETWORK}; iptables -S HUBSTEAD-INPUT;"
             " journalctl -u docker",
             of="network",

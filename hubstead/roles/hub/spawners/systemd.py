@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import PurePosixPath
 
 from pyinfra.api.deploy import deploy
-from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from hubstead import hub, parts, people
+from hubstead import hub, network, parts, people
 from hubstead.notes import ROLES, claim
 from hubstead.operations import (
     accounts,
@@ -21,12 +19,11 @@ from hubstead.operations import (
     people_servers,
     units,
 )
-from hubstead.operations.addresses import Interface, Interfaces
+from hubstead.operations.addresses import Interface
 from hubstead.parts import Spawner
 from hubstead.programs import program
 from hubstead.releases import build_env, release
 from hubstead.render import render
-from hubstead.settings.firewall import FirewallSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.python import PythonSettings
 from hubstead.settings.systemd import SystemdSettings
@@ -65,54 +62,23 @@ READABLE = (
 #: The one after those of people, for verify
 _NOBODYS_UID = people.UIDS[1] + 1
 
-#: Run on the host: the argument is the socket; a request about nobody
-_NOBODYS = """
-import socket, sys
-with socket.socket(socket.AF_UNIX) as asked:
-    asked.settimeout(10)
-    asked.connect(sys.argv[1])
-    asked.sendall(b"{}\\n")
-    print(answer := asked.recv(1000).decode())
-sys.exit(answer != '{"error": "the request is none"}\\n')
-"""
-#: Run as a server would be: arguments are the Hub's health URL, and what must not answer
-_FROM_INSIDE = """
-import socket, sys, urllib.request
-health, *targets = sys.argv[1:]
-try:
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(health, timeout=5)
-except OSError as error:
-    sys.exit(f"a server cannot reach the Hub: {error}")
-for target in targets:
-    address, _, port = target.rpartition(":")
-    try:
-        socket.create_connection((address, port), timeout=1)
-    except OSError:
-        continue
-    sys.exit(f"a server reaches {target} of its host: the firewall is not in place")
-"""
+
+def _network(site: Site) -> parts.Network:
+    settings = site[SystemdSettings]
+    return parts.Network(
+        settings.systemd_bridge, settings.systemd_subnet, settings.gateway, chain="FORWARD"
+    )
 
 
 def _refuse_others_interfaces(site: Site) -> None:
     """Raises PyinfraError where the users' network would meet an interface of somebody else."""
-    settings = site[SystemdSettings]
-    interfaces: list[Interface] = host.get_fact(Interfaces)
     known = host.get_fact(people_servers.Network, _NETWORK_POLICY)
-    for interface in interfaces:
-        if known and interface.bridge and interface.name == known["bridge"]:
-            continue
-        if interface.name == settings.systemd_bridge:
-            raise PyinfraError(
-                f"{host.name} has an interface {interface.name} that is not the users' network's: "
-                "set `systemd_bridge` to a name that no interface has."
-            )
-        for address in interface.addresses:
-            if address in settings.systemd_subnet:
-                raise PyinfraError(
-                    f"{host.name} has the address {address} ({interface.name}), which lies in "
-                    f"`systemd_subnet` = {settings.systemd_subnet}: set `systemd_subnet` to a "
-                    "network that you do not use."
-                )
+
+    def is_ours(interface: Interface) -> bool:
+        # perhaps by its former name, which another `systemd_bridge` takes away in this run
+        return bool(known and interface.bridge and interface.name == known["bridge"])
+
+    network.refuse_others_interfaces(_network(site), "systemd", is_ours)
 
 
 def _network_policy(site: Site) -> str:
@@ -310,30 +276,17 @@ def _configuration(site: Site) -> hub.Configuration:
     )
 
 
-def _sshd(site: Site) -> list[str]:
-    """Where sshd may listen, each as ADDRESS:PORT; none where no firewall keeps servers away."""
-    if not site[FirewallSettings].firewall:
-        return []
-    ports = sorted(
-        port
-        for port, listeners in site.machine.listeners.items()
-        if any(each.process == "sshd" for each in listeners)
-    )
-    return [f"{site[SystemdSettings].gateway}:{port}" for port in ports]
-
-
 def _checks(site: Site) -> tuple[checks.Check, ...]:
-    sshd, health = _sshd(site), f"{parts.hub_url(site)}{site[HubSettings].hub_base_url}hub/health"
-    too = ", and try sshd" if sshd else ""
-    network = f"{_NETWORK} {_NETWORK_POLICY}"
-    leave = f"{network} leave {_NOBODYS_UID}"
-    within = f"ip netns exec hubstead-{_NOBODYS_UID} setpriv --reuid=nobody --clear-groups"
-    ask = f"python3 -c {shlex.quote(_FROM_INSIDE)} {health} {' '.join(sshd)}"
+    too = ", and try sshd" if network.keeps_sshd_away(site) else ""
+    join, leave = (
+        f"{_NETWORK} {_NETWORK_POLICY} {each} {_NOBODYS_UID}" for each in ("join", "leave")
+    )
+    within = f"ip netns exec hubstead-{_NOBODYS_UID} setpriv --reuid=nobody --clear-groups python3"
     return (
         checks.Check(
             name=f"Ask the Hub from the users' network{too}",
             part="The users' network",
-            script=f"trap '{leave}' EXIT; {network} join {_NOBODYS_UID} && {within} {ask}",
+            script=f"trap '{leave}' EXIT; {join} && {network.ask_from(site, within)}",
             mend=f"systemctl restart {NETWORK_UNIT}; iptables -S HUBSTEAD-INPUT",
             of="network",
             units=(NETWORK_UNIT,),
@@ -342,7 +295,7 @@ def _checks(site: Site) -> tuple[checks.Check, ...]:
         checks.Check(
             name="Ask what starts people's servers, as the Hub does",
             part="What starts people's servers",
-            script=f"{hub.AS_ITSELF} python3 -c {shlex.quote(_NOBODYS)} {SOCKET}",
+            script=f"{hub.AS_ITSELF} {checks.says(SOCKET, '{}', checks.REFUSED)}",
             mend=f"systemctl status {HELPER}.socket; journalctl -u '{HELPER}@*'",
             of="servers",
             units=(f"{HELPER}.socket",),
@@ -377,12 +330,7 @@ PART = Spawner(
     configuration=_configuration,
     deploy=systemd,
     units=lambda site: (NETWORK_UNIT, f"{HELPER}.socket", people.SOCKET_UNIT),
-    network=lambda site: parts.Network(
-        site[SystemdSettings].systemd_bridge,
-        site[SystemdSettings].systemd_subnet,
-        site[SystemdSettings].gateway,
-        chain="FORWARD",
-    ),
+    network=_network,
     absent=absent,
     checks=_checks,
     grounds=_grounds,

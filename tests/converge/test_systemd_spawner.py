@@ -45,6 +45,12 @@ def attempt(address, port):
         except OSError as error:
             return errno.errorcode[error.errno]
 """
+#: The ports on which one's own processes listen, in proc_pid_net(5): address, state, uid
+OWN = """
+import os
+rows = [row.split() for row in open("/proc/net/tcp").readlines()[1:]]
+own = [int(row[1][9:], 16) for row in rows if row[3] == "0A" and int(row[7]) == os.getuid()]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -246,12 +252,17 @@ def test_eve_reaches_nobody(service: Service, uids: dict[str, int]) -> None:
         (GATEWAY, 8081): "connected",
         (GATEWAY, 443): "connected",
     }
-    found = inside(
-        service, "eve", f"{TRY}[attempt(*target) for target in {[list(each) for each in wanted]}]"
+    targets = [list(each) for each in wanted]
+    found, hers = inside(
+        service, "eve", f"{TRY}{OWN}[[attempt(*target) for target in {targets}], own]"
     )
+    # a port of her own kernel's, which by chance has the number of one of alice's
+    hers = {("127.0.0.1", port) for port in hers} & {*kernels}
+    assert len(hers) < len(kernels)
     # of who is asked for hardware's address, and says nothing, some are told sooner
     found = ["silence" if each == "EHOSTUNREACH" else each for each in found]
-    assert dict(zip(wanted, found, strict=True)) == wanted
+    seen = dict(zip(wanted, found, strict=True))
+    assert seen == wanted | {target: "connected" for target in hers}
     assert shell(service, "eve", "ip -6 address; ip -6 route").strip() == ""
     # the same targets answer who may ask them
     asked = f"python3 -c {shlex.quote(TRY + f'print(attempt({server!r}, 8888), attempt({GATEWAY!r}, 22))')}"  # noqa: E501
@@ -268,6 +279,17 @@ def test_without_the_firewall_frames_still_go_to_the_host_alone(
         assert found in ("EHOSTUNREACH", "silence")
     finally:
         service.sudo("/usr/local/lib/hubstead/firewall-apply")
+
+
+def test_verify_finds_an_sshd_within_reach_of_servers(service: Service) -> None:
+    rule = "INPUT -p tcp --dport 22 -j ACCEPT"
+    service.sudo(f"iptables -I {rule}")
+    try:
+        run = service.run("deploys/verify.py")
+    finally:
+        service.sudo(f"iptables -D {rule}")
+    assert run.status == 1
+    assert f"a server reaches the sshd of its host at {GATEWAY}:22" in run.output, run.end
 
 
 def test_eve_gets_no_power(service: Service, uids: dict[str, int]) -> None:

@@ -305,6 +305,12 @@ def test_saml_is_one_setting(
     provider.install_saml()
     campus.deploy("saml")
     provider.knows(HubClient(service.site, "nobody").request("GET", "/hub/saml/metadata").text)
+    # for seconds after a switch, people are told that they are still somebody of the former way
+    eventually(
+        "sessions of before are over",
+        lambda: campus.try_to_log_in("bob")[1].status_code == 302,
+        MINUTE,
+    )
     logs_in_and_out(campus, tmp_path_factory, tmp_path)
     alice, bob, carol = (campus.person(name) for name in ("alice", "bob", "carol"))
     assert alice.cells("work.ipynb") == ["'of the users table'"]

@@ -17,7 +17,7 @@ from hubstead.site import Site
 
 SCRIPT = "/usr/local/lib/hubstead/certificate-check"
 #: What it found, for Prometheus' node-exporter
-METRICS = "/var/lib/prometheus/node-exporter/hubstead_certificate.prom"
+_METRICS = "/var/lib/prometheus/node-exporter/hubstead_certificate.prom"
 ENDPOINTS = f"{INTERNAL}/endpoints"
 _UNIT = "hubstead-certificate-check"
 _SERVICE, _TIMER = (f"/etc/systemd/system/{_UNIT}.{suffix}" for suffix in ("service", "timer"))
@@ -58,5 +58,5 @@ def absent() -> None:
     """Remove the alarm, and what it said last: node-exporter would go on saying it."""
     units.stopped(name="Look for certificates no more", unit=f"{_UNIT}.timer")
     units.stopped(name="Stop a look", unit=f"{_UNIT}.service")
-    entries = dict.fromkeys([_SERVICE, _TIMER, METRICS], None)
+    entries = dict.fromkeys([_SERVICE, _TIMER, _METRICS], None)
     files.present(name="Remove the alarm", entries=entries)

@@ -23,7 +23,7 @@ from tests.kit.support import PROJECT, command, down, finish, pyinfra
 pytestmark = [pytest.mark.slow, pytest.mark.every]
 
 #: The last one before the present issue
-BEFORE = "7a3c8f82151d73b776f5a47d19932f4a202d9e3d"
+BEFORE = "0859a960bfe6372a3428ae900cc38ba25ccbfab9"
 #: Where the history is: a lane's copy of the tree has none
 HISTORY = Path(os.environ.get("HUBSTEAD_HISTORY", PROJECT))
 THREE = PROJECT / "inventories/prod.py"

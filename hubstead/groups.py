@@ -50,7 +50,7 @@ def rules(site: Site) -> dict[str, Any]:
 
 
 def policy(site: Site) -> dict[str, Any]:
-    """For what bounds the Hub: `Group` and `Profile` of programs/docker_filter.py.
+    """For what bounds the Hub: `Group` and `Profile` of docker_filter.py and people_servers.py.
 
     Who is in a provider's groups only the Hub knows: by its word anybody may be.
     """

@@ -12,8 +12,12 @@ is one line, the answer another:
                                                              {"error": WORDS} instead of any
 
 NAME is whose server it is, as it is in the path of their files. Whose uid the server has, what runs
-in it and within which limits and walls stands in hubstead-server@.service: the Hub has no say in
-that. It says what JupyterHub tells a server of itself, and what options of it are.
+in it and within which limits and walls stands in hubstead-server@.service and in POLICY: the Hub
+has no say in that. It says what JupyterHub tells a server of itself, and what options of it are. It
+may add to a start what only the Hub knows:
+
+    "groups": […], "teaches": […]    groups that the provider says the person is in, or teaches
+    "profile": NAME                  what the person chose to start
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,6 +51,8 @@ LINE, PATIENCE = 64 << 10, 10
 #: and `resolv.conf`, which are in its /etc; and for a moment `environment`
 RUN = Path("/run/hubstead-servers")
 UNIT = "hubstead-server@{}.service"
+#: Where systemd finds what one unit has besides its template (systemd.unit(5)), until a reboot
+DROP_INS = Path("/run/systemd/system")
 
 
 class ServersError(Exception):
@@ -54,14 +60,53 @@ class ServersError(Exception):
 
 
 @dataclass(frozen=True)
+class Group:
+    """People with limits of their own, and a folder.
+
+    + members, teachers: names as those of files; who teaches is a member, too.
+    + anybody, anybody_teaches: others may be in it, too, which the Hub alone knows.
+    + memory, cpus: of a server, in bytes and cores; None for what everybody has.
+    + folder, place: on the host and in servers; None for none.
+    """
+
+    members: list[str]
+    teachers: list[str]
+    anybody: bool
+    anybody_teaches: bool
+    memory: int | None
+    cpus: float | None
+    folder: str | None
+    place: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What people may start: those of one of the groups, or everybody where there are none."""
+
+    groups: list[str]
+    memory: int | None
+    cpus: float | None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the Hub says of a person besides the name."""
+
+    groups: frozenset[str] = frozenset()
+    teaches: frozenset[str] = frozenset()
+    profile: str | None = None
+
+
+@dataclass(frozen=True)
 class Policy:
-    """Whose servers there may be.
+    """Whose servers there may be, and what these have.
 
     + files: the directory of people's directories, of root.
     + uids: the first and the last that people's files belong to.
     + gid: of all of them.
     + home: where the files are in a server.
     + first: the address of the first uid's server; that of each other one is as much farther on.
+    + groups, profiles: by name; who has none of them has what the unit says.
     """
 
     files: str
@@ -69,6 +114,49 @@ class Policy:
     gid: int
     home: str
     first: str
+    groups: dict[str, Group] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Policy:
+        """Of what is in the file."""
+        groups = {name: Group(**each) for name, each in document.get("groups", {}).items()}
+        profiles = {name: Profile(**each) for name, each in document.get("profiles", {}).items()}
+        uids = tuple(document["uids"])
+        return cls(**{**document, "uids": uids, "groups": groups, "profiles": profiles})
+
+    def drop_in(self, name: str, wish: Wish) -> str:
+        """What somebody's unit has besides the template; empty for nothing.
+
+        Of several groups the larger limit counts, and what was chosen before that of groups.
+
+        Raises ServersError for a profile that the person may not have.
+        """
+        has = {
+            group: each
+            for group, each in self.groups.items()
+            if name in each.members or (each.anybody and group in wish.groups)
+        }
+        memory = max((each.memory for each in has.values() if each.memory), default=None)
+        cpus = max((each.cpus for each in has.values() if each.cpus), default=None)
+        if wish.profile is not None:
+            chosen = self.profiles.get(wish.profile)
+            if not chosen or (chosen.groups and not has.keys() & set(chosen.groups)):
+                raise ServersError(f"the profile {wish.profile!r} is not for {name}")
+            memory, cpus = chosen.memory or memory, chosen.cpus or cpus
+        lines = [f"MemoryMax={memory}"] if memory else []
+        lines += [f"CPUQuota={cpus * 100:g}%"] if cpus else []
+        folders = {group: each for group, each in has.items() if each.folder}
+        # nobody sees which other groups there are
+        places = {str(Path(each.place).parent) for each in folders.values()}
+        lines += [f"TemporaryFileSystem={place}:ro,mode=755" for place in sorted(places)]
+        for group, each in folders.items():
+            teaches = name in each.teachers or (each.anybody_teaches and group in wish.teaches)
+            if not Path(str(each.folder)).is_dir():
+                raise ServersError(f"the folder of the group {group} is not there: {each.folder}")
+            how = "BindPaths" if teaches else "BindReadOnlyPaths"
+            lines.append(f"{how}={each.folder}:{each.place}")
+        return "\n".join(["[Service]", *lines, ""]) if lines else ""
 
     def address(self, uid: int) -> str:
         """Of the server of a uid: nobody else's, ever."""
@@ -87,15 +175,21 @@ def systemctl(*arguments: str) -> str:
 class Servers:
     """People's servers: at most one each."""
 
-    def __init__(self, policy: Policy, run: Path = RUN) -> None:
-        self.policy, self.run = policy, run
+    def __init__(self, policy: Policy, run: Path = RUN, drop_ins: Path = DROP_INS) -> None:
+        self.policy, self.run, self.drop_ins = policy, run, drop_ins
 
-    def start(self, name: str, environment: dict[str, str], arguments: list[str]) -> dict[str, str]:
+    def start(
+        self, name: str, environment: dict[str, str], arguments: list[str], wish: Wish
+    ) -> dict[str, str]:
         """Have a new one, and none of before."""
+        drop_in = self.policy.drop_in(name, wish)
         with self._locked(name):
             uid = self._owner(name)
             for former in {uid, *self._started(name)}:
                 self._end(former)
+            if drop_in:
+                self._drop_ins(uid).mkdir(exist_ok=True)
+                (self._drop_ins(uid) / "hubstead.conf").write_text(drop_in)
             if self._shown("NeedDaemonReload", uid) == "yes":
                 # else the next one is as the settings had it when the last one began
                 systemctl("daemon-reload")
@@ -159,9 +253,13 @@ class Servers:
     def _shown(self, what: str, uid: int) -> str:
         return systemctl("show", "--value", "--property", what, UNIT.format(uid))
 
+    def _drop_ins(self, uid: int) -> Path:
+        return self.drop_ins / f"{UNIT.format(uid)}.d"
+
     def _end(self, uid: int) -> None:
         systemctl("stop", UNIT.format(uid))
         shutil.rmtree(self.run / str(uid), ignore_errors=True)
+        shutil.rmtree(self._drop_ins(uid), ignore_errors=True)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -193,7 +291,8 @@ def _checked(request: dict[str, Any]) -> tuple[str, str]:
     """Verb and name. Raises ValueError, KeyError, TypeError or AttributeError for no request."""
     (verb,) = request.keys() & {"start", "stop", "look"}
     keys = {verb, "environment", "arguments"} if verb == "start" else {verb}
-    if request.keys() != keys or not NAME.fullmatch(request[verb]):
+    further = {"groups", "teaches", "profile"} if verb == "start" else set()
+    if request.keys() - further != keys or not NAME.fullmatch(request[verb]):
         raise ValueError
     if verb == "start":
         for variable, value in request["environment"].items():
@@ -202,6 +301,12 @@ def _checked(request: dict[str, Any]) -> tuple[str, str]:
         if not isinstance(request["arguments"], list) or len(request["arguments"]) > 50:
             raise ValueError
         if not all(ARGUMENT.fullmatch(argument) for argument in request["arguments"]):
+            raise ValueError
+        for key in ("groups", "teaches"):
+            groups = request.get(key, [])
+            if not isinstance(groups, list) or not all(isinstance(each, str) for each in groups):
+                raise ValueError
+        if not isinstance(request.get("profile", ""), str):
             raise ValueError
     return verb, request[verb]
 
@@ -215,7 +320,12 @@ def answer(servers: Servers, line: str) -> dict[str, object]:
         return {"error": "the request is none"}
     try:
         if verb == "start":
-            return dict(servers.start(name, request["environment"], request["arguments"]))
+            wish = Wish(
+                frozenset(request.get("groups", ())),
+                frozenset(request.get("teaches", ())),
+                request.get("profile"),
+            )
+            return dict(servers.start(name, request["environment"], request["arguments"], wish))
         if verb == "look":
             return servers.look(name)
         servers.stop(name)
@@ -227,12 +337,11 @@ def answer(servers: Servers, line: str) -> dict[str, object]:
 
 
 def main(policy: str) -> NoReturn:
-    document = json.loads(Path(policy).read_text())
-    document["uids"] = tuple(document["uids"])
+    servers = Servers(Policy.read(json.loads(Path(policy).read_text())))
     signal.alarm(PATIENCE)
     line = sys.stdin.buffer.readline(LINE).decode(errors="replace")
     signal.alarm(0)
-    print(json.dumps(answer(Servers(Policy(**document)), line)), flush=True)
+    print(json.dumps(answer(servers, line)), flush=True)
     sys.exit()
 
 

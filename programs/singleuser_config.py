@@ -301,14 +301,15 @@ SHARED, LINK = Path("/shared"), Path.home() / "shared"
 
 def show_folders_of_groups() -> None:
     """A link beside the person's files while there are any; what is called so already stays."""
-    there = SHARED.is_dir()
+    # a place without any is in everybody's server where the host's systemd runs it
+    folders = list(SHARED.iterdir()) if SHARED.is_dir() else []
     # a full disk, for one
     with suppress(OSError):
-        if there and not os.path.lexists(LINK):
+        if folders and not os.path.lexists(LINK):
             LINK.symlink_to(SHARED)
-        elif not there and LINK.is_symlink() and LINK.readlink() == SHARED:
+        elif not folders and LINK.is_symlink() and LINK.readlink() == SHARED:
             LINK.unlink()
-    if there and any(os.access(each, os.W_OK) for each in SHARED.iterdir()):
+    if any(os.access(each, os.W_OK) for each in folders):
         # what one teacher saves there the others go on with; nobody else sees the own files
         os.umask(0o002)
 

@@ -152,7 +152,6 @@ class GroupsSettings(Settings):
                     f"`hub_authenticator` = {hub.hub_authenticator!r} tells nothing; "
                     f"{', '.join(TELLING)} do. Name them in `members`"
                 )
-        self._check_spawner(hub.hub_spawner)
         together = hub.hub_servers_memory
         declared = [
             *((f"`hub_groups`: {name!r}", each.memory) for name, each in self.hub_groups.items()),
@@ -176,20 +175,6 @@ class GroupsSettings(Settings):
                 raise ValueError(
                     f"`hub_shared_files`: {place} in servers is where folders of `hub_groups` are"
                 )
-
-    def _check_spawner(self, spawner: str) -> None:
-        limited = [
-            name
-            for name, group in self.hub_groups.items()
-            if group.memory or group.cpus or group.shared
-        ]
-        if spawner != "docker" and (limited or self.hub_profiles):
-            what = f"`hub_groups`: {limited[0]!r}" if limited else "`hub_profiles`"
-            raise ValueError(
-                f"{what} has limits or a folder, which servers of `hub_spawner` = {spawner!r} do "
-                "not have: each has what `hub_memory_limit` and its like say. An `idle_timeout` "
-                "counts for both"
-            )
 
     @property
     def shared(self) -> dict[str, str]:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from lab import Lab
+from tests.converge.test_groups import FOLDERS as GROUPS_FILES
+from tests.converge.test_groups import HOARD, PHYSICS, check_folders
 from tests.kit.hub_client import KernelError, patiently
 from tests.kit.service import STRANGER, Deployed, Service
 from tests.kit.support import PROJECT, down, eventually
@@ -555,6 +557,63 @@ def test_doctor_and_verify_find_it_well(service: Service) -> None:
     ]
     for subject in ("What starts people's servers", "People's environment", "The users' network"):
         assert f"holds   {subject}" in found
+
+
+def test_groups_give_limits_and_folders_as_with_docker(
+    service: Service, uids: dict[str, int]
+) -> None:
+    def limits(name: str) -> list[str]:
+        uid = service.sudo(f"stat -c %u {FILES}/{name}").strip()
+        which = "-P MemoryMax -P CPUQuotaPerSecUSec"
+        return service.sudo(f"systemctl show {which} {unit(int(uid))}").split()
+
+    groups = {
+        "physics": PHYSICS,
+        "small": {"members": ["ada"], "memory": "600M", "cpus": 1},
+        "large": {"members": ["hopper"]},
+    }
+    profiles = [{"name": "Small"}, {"name": "Large", "memory": "3G", "groups": ["large"]}]
+    service.settings = (
+        f"hub_groups={json.dumps(groups)}", f"hub_profiles={json.dumps(profiles)}",
+    )  # fmt: skip
+    main = {name: main_pid(service, uid) for name, uid in uids.items()}
+    for changes in (True, False):
+        run = service.run()
+        assert run.status == 0 and bool(run.changed) == changes, run.end
+    # who was at work goes on
+    assert {name: main_pid(service, uid) for name, uid in uids.items()} == main
+    check_folders(service)
+    assert limits("ada") == [str(600 << 20), "1s"]
+    assert limits("mallory") == [str(2 << 30), "2s"]
+    with service.person("ada").kernel() as kernel, service.person("ada").kernel() as other:
+        with pytest.raises(KernelError, match="the kernel died"):
+            kernel.run(HOARD)
+        assert other.run("print(6 * 7)") == "42\n"
+
+    hopper = service.person("hopper")
+    patiently(hopper.stop_server)
+    start = f"/hub/api/users/{hopper.username}/server"
+    choice = {"user_options": {"profile": "Large"}}
+    assert hopper.request("POST", start, json=choice).status_code in (201, 202)
+    hopper.start_server()
+    assert limits("hopper") == [str(3 << 30), "2s"]
+
+    # who has taken over the Hub gives eve nothing of it
+    request = {"start": "eve", "environment": {}, "arguments": [], "groups": ["physics", "large"]}
+    assert "not for eve" in ask(service, request | {"profile": "Large"})
+    assert main_pid(service, uids["eve"]) == main["eve"]
+    ask(service, request | {"teaches": ["physics"]})
+    shown = service.sudo(f"systemctl show -P DropInPaths -P BindPaths {unit(uids['eve'])}")
+    assert "physics" not in shown and limits("eve") == limits("mallory")
+    service.forget()
+
+    service.settings = ()
+    run = service.run()
+    assert run.status == 0, run.end
+    patiently(service.person("ada").stop_server)
+    assert "shared" not in inside(service, "ada", "import os\nos.listdir('.')")
+    assert limits("ada") == limits("mallory")
+    service.sudo(f"rm -rf {GROUPS_FILES}")
 
 
 @pytest.mark.every

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Systemd:
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     (tmp_path / "run").mkdir()
+    (tmp_path / "drop-ins").mkdir()
     systemd = Systemd(tmp_path / "run")
     monkeypatch.setattr(people_servers, "systemctl", systemd)
     return systemd
@@ -62,7 +64,7 @@ def servers(tmp_path: Path, systemd: Systemd) -> Servers:
         (files / name).mkdir(parents=True)
         os.chown(files / name, FIRST + number, 59000)
     policy = Policy(str(files), (FIRST, LAST), 59000, "/home/jovyan", "172.29.0.16")
-    return Servers(policy, systemd.run)
+    return Servers(policy, systemd.run, tmp_path / "drop-ins")
 
 
 def ask(servers: Servers, request: object) -> dict[str, object]:
@@ -162,6 +164,11 @@ def test_what_is_no_name_is_refused(
         {"arguments": "--X.y=z"},
         {"arguments": ["--X.y=z"] * 51},
         {"arguments": {"--X.y=z": 1}},
+        {"groups": "physics"},
+        {"groups": [1]},
+        {"teaches": {"physics": True}},
+        {"profile": None},
+        {"memory": 1 << 40},
         {"uid": 0},
         {"stop": "eve"},
         {"properties": ["User=root"]},
@@ -191,6 +198,82 @@ def test_what_is_nobodys_is_started_for_nobody(servers: Servers, systemd: System
     for name in ("root", "link", "file", "beyond", "missing"):
         assert "error" in ask(servers, START | {"start": name})
     assert not systemd.changes
+
+
+def with_groups(servers: Servers, shared: Path, **changes: Any) -> None:
+    """ada is in a group, which grace teaches."""
+    group: dict[str, Any] = {
+        "members": ["ada", "grace"], "teachers": ["grace"], "anybody": False,
+        "anybody_teaches": False, "memory": 4 << 30, "cpus": 1.5, "folder": str(shared),
+        "place": "/shared/physics",
+    }  # fmt: skip
+    profile = {"groups": ["physics"], "memory": 8 << 30, "cpus": None}
+    document = asdict(servers.policy) | {
+        "groups": {"physics": group | changes},
+        "profiles": {"Large": profile, "Small": profile | {"groups": [], "memory": None}},
+    }
+    servers.policy = Policy.read(json.loads(json.dumps(document)))
+
+
+def test_limits_and_folders_are_those_of_the_policy(
+    servers: Servers, systemd: Systemd, tmp_path: Path
+) -> None:
+    drop_in = tmp_path / f"drop-ins/hubstead-server@{FIRST}.service.d/hubstead.conf"
+
+    def given(**said: Any) -> list[str]:
+        assert "error" not in (answered := ask(servers, START | said)), answered
+        return drop_in.read_text().splitlines() if drop_in.exists() else []
+
+    assert given() == []
+    with_groups(servers, tmp_path)
+    limits = ["[Service]", f"MemoryMax={4 << 30}", "CPUQuota=150%"]
+    shared = "TemporaryFileSystem=/shared:ro,mode=755"
+    folder = f"{tmp_path}:/shared/physics"
+    read, written = [shared, f"BindReadOnlyPaths={folder}"], [shared, f"BindPaths={folder}"]
+    assert given() == [*limits, *read]
+    # whatever who has taken over the Hub says of somebody whom the settings name
+    assert given(teaches=["physics"]) == given(groups=[]) == [*limits, *read]
+    assert given(profile="Large") == [limits[0], f"MemoryMax={8 << 30}", limits[2], *read]
+    assert given(profile="Small") == [*limits, *read]
+    with_groups(servers, tmp_path, teachers=["ada"])
+    assert given() == [*limits, *written]
+    with_groups(servers, tmp_path, members=[], teachers=[])
+    assert given(groups=["physics"], teaches=["physics"]) == []
+    # by the provider's word, which the Hub passes on
+    with_groups(servers, tmp_path, members=[], teachers=[], anybody=True)
+    assert given() == []
+    assert given(groups=["physics"], teaches=["physics"]) == [*limits, *read]
+    with_groups(servers, tmp_path, members=[], teachers=[], anybody=True, anybody_teaches=True)
+    assert given(groups=["physics"], teaches=["physics"]) == [*limits, *written]
+    with_groups(servers, tmp_path, memory=None, cpus=None, folder=None)
+    assert given() == []
+
+
+def test_what_is_not_for_somebody_is_refused_before_anything_ends(
+    servers: Servers, systemd: Systemd, tmp_path: Path
+) -> None:
+    with_groups(servers, tmp_path, members=["grace"])
+    for profile in ("Large", "Huge"):
+        said = ask(servers, START | {"profile": profile, "groups": ["physics"]})
+        assert said == {"error": f"the profile '{profile}' is not for ada"}
+    with_groups(servers, tmp_path / "missing")
+    assert "the folder of the group physics is not there" in str(ask(servers, START)["error"])
+    assert not systemd.changes
+
+
+def test_nobody_gets_what_the_former_server_had(
+    servers: Servers, systemd: Systemd, tmp_path: Path
+) -> None:
+    with_groups(servers, tmp_path)
+    ask(servers, START)
+    assert ask(servers, {"stop": "ada"}) == {}
+    assert list((tmp_path / "drop-ins").iterdir()) == []
+
+
+def test_a_policy_of_an_earlier_version_has_no_groups(servers: Servers) -> None:
+    document = asdict(servers.policy)
+    del document["groups"], document["profiles"]
+    assert Policy.read(document) == servers.policy
 
 
 def test_each_value_is_written_as_it_is() -> None:

@@ -72,11 +72,6 @@ def test_groups_are_settled(data: dict[str, Any]) -> None:
         ({"hub_profiles": [{"name": "a\nb"}]}, ["no text in one line"]),
         ({"hub_profiles": [{"nam": "a"}]}, ["did you mean 'name'?"]),
         ({"hub_profiles": [{"name": "a", "image": "b"}]}, ["'image' is no key here"]),
-        (GROUPS | {"hub_spawner": "systemd"}, ["'physics' has limits or a folder", "'systemd'"]),
-        (
-            {"hub_profiles": [{"name": "Small"}], "hub_spawner": "systemd"},
-            ["`hub_profiles` has limits"],
-        ),
         ({"hub_group": {}}, ["did you mean `hub_groups`?"]),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hubstead_hub import files, servers
+from hubstead_hub.rules import Group, Profile, Rules
 from hubstead_hub.servers import ServersError, SystemdSpawner, ask, escaped
 
 UNIT = "hubstead-server@70000.service"
@@ -59,7 +60,19 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helper:
 @pytest.fixture
 def spawner(monkeypatch: pytest.MonkeyPatch) -> Any:
     spawner = SystemdSpawner(args=["--X.y=z"])
-    user = SimpleNamespace(name="ada@example.org", id=1, url="/user/ada")
+    rules = Rules(
+        declared={
+            "physics": Group(teachers=frozenset({"ada@example.org"})),
+            "staff": Group(members_from=frozenset({"employees"})),
+            "other": Group(members=frozenset({"bob"})),
+        },
+        profiles=(Profile("Small"), Profile("Large", groups=frozenset({"physics"}))),
+    )
+    authenticator = SimpleNamespace(rules=SimpleNamespace(now=rules), manage_groups=True)
+    groups = [SimpleNamespace(name="employees")]
+    user = SimpleNamespace(
+        name="ada@example.org", id=1, url="/user/ada", authenticator=authenticator, groups=groups
+    )
     monkeypatch.setattr(spawner, "user", user, raising=False)
     environment = {"JUPYTERHUB_USER": "ada", "PATH": "/x", "MEM_LIMIT": 5, "JUPYTERHUB_X": None}
     monkeypatch.setattr(spawner, "get_env", lambda: environment)
@@ -85,8 +98,14 @@ def test_a_start_has_files_first_and_passes_what_is_jupyterhubs(
             "start": "ada-40example-2eorg",
             "environment": {"JUPYTERHUB_USER": "ada", "MEM_LIMIT": "5"},
             "arguments": ["--X.y=z"],
+            "groups": ["physics", "staff"],
+            "teaches": ["physics"],
+            "profile": "Small",
         },
     ]
+    spawner.user_options = {"profile": "Large"}
+    helper.during(spawner.start)
+    assert helper.asked[-1]["profile"] == "Large"
 
 
 def test_who_waits_is_told_when_the_server_has_ended(

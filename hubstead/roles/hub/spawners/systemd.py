@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from hubstead import hub, network, parts, people
+from hubstead import groups, hub, network, parts, people
 from hubstead.notes import ROLES, claim
 from hubstead.operations import (
     accounts,
@@ -24,6 +24,7 @@ from hubstead.parts import Spawner
 from hubstead.programs import program
 from hubstead.releases import build_env, release
 from hubstead.render import render
+from hubstead.settings.groups import PLACE, GroupsSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.python import PythonSettings
 from hubstead.settings.systemd import SystemdSettings
@@ -96,12 +97,16 @@ def _network_policy(site: Site) -> str:
 
 def _policy(site: Site) -> str:
     """`Policy` of programs/people_servers.py."""
+    known = groups.policy(site)
+    profiles = (profile.name for profile in site[GroupsSettings].hub_profiles)
     policy = {
         "files": site[HubSettings].hub_files,
         "uids": people.UIDS,
         "gid": people.GID,
         "home": people.HOME,
         "first": str(site[SystemdSettings].first),
+        "groups": known["groups"],
+        "profiles": dict(zip(profiles, known["profiles"], strict=True)),
     }
     return json.dumps(policy, indent=2) + "\n"
 
@@ -122,7 +127,7 @@ def _root() -> dict[str, files.Entry]:
     directories = (
         *("", "dev", "etc", "etc/jupyter", "etc/jupyter/labconfig", "home", "opt", "opt/jupyter"),
         *("opt/hubstead", "opt/hubstead/environment", "opt/hubstead/environment/releases"),
-        *("proc", "root", "run", "sys", "tmp", "usr", "var", "var/tmp"),
+        *("proc", "root", "run", "sys", "tmp", "usr", "var", "var/tmp", PLACE.strip("/")),
     )
     group = f"root:x:0:\njovyan:x:{people.GID}:\n"
     return {

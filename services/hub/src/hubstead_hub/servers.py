@@ -16,6 +16,7 @@ from jupyterhub.spawner import Spawner
 from tornado import web
 
 from hubstead_hub import files
+from hubstead_hub.groups import place_of, profile_of
 
 SOCKET = "/run/hubstead-people-servers.sock"
 PORT = 8888
@@ -95,10 +96,15 @@ class SystemdSpawner(_Spawner):  # type: ignore[misc]
             for name, value in self.get_env().items()
             if name.startswith(_PASSED) and value is not None
         }
+        place = place_of(self.user)
+        profile = profile_of(place, self.user_options or {})
         request = {
             "start": self.escaped_name,
             "environment": environment,
             "arguments": self.get_args(),
+            "groups": sorted(place.groups),
+            "teaches": sorted(place.teaches),
+            **({"profile": profile.name} if profile else {}),
         }
         started = await ask(request)
         # else who waits is told after minutes that it does not answer

@@ -119,6 +119,21 @@ def test_files_are_archived_and_gone_and_others_stay(host: Host) -> None:
     assert host.tree() == after
 
 
+def test_who_made_directories_without_end_leaves_as_others_do(host: Host) -> None:
+    """Deeper than Python counts calls, and opens files; tar(1) ends at 4096 bytes of a name."""
+    here = os.open(host.files / "ada", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    assert host.leaving.look()["files"] == 1504
+    host.leaving.go()
+    assert "./ada" + 1500 * "/d" in host.members()
+    assert sorted(each.name for each in host.files.iterdir())[2:] == ["bob"]
+
+
 def test_nothing_is_removed_where_the_archive_is_not_whole(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.kit.hub_client import HubClient
 from tests.kit.service import NAME, PASSWORD, Service
 
 pytestmark = pytest.mark.slow
@@ -49,6 +50,22 @@ def guesses(service: Service, url: str, names: list[str], at_once: int) -> list[
         return list(json.loads(service.stranger(f"python3 {source}", input=asked)))
     finally:
         service.sudo(f"rm {source}")
+
+
+def check_few_guesses(service: Service, right: HubClient, password: str) -> None:
+    """Fifty guesses of one name, and one each for fifty, help nobody; the right person gets in."""
+    login = f"https://{right.site.name}/hub/login"
+    answers = guesses(service, login, [right.username] * 50, 10)
+    # what was being checked when the tenth had failed
+    assert answers.count(403) <= 20 and answers.count(429) >= 30, answers
+    right.log_in(password)
+    answers = guesses(service, login, [f"pupil{number}" for number in range(50)], 10)
+    assert set(answers) <= {403, 429}, answers
+    HubClient(right.site, right.username).log_in(password)
+
+
+def test_few_guesses_of_a_name_are_answered(service: Service) -> None:
+    check_few_guesses(service, service.visitor("bob"), PASSWORD)
 
 
 def test_many_guesses_from_one_address_delay_nobody_else(service: Service) -> None:

@@ -60,7 +60,8 @@ def _document(site: Site) -> str:
     """For the helper: `Places` of programs/people_files.py."""
     settings = site[HubSettings]
     places = {"files": settings.hub_files, "volumes": VOLUMES, "uids": UIDS, "gid": GID}
-    return json.dumps({**places, "limits": settings.files_limits}, indent=2) + "\n"
+    end = {"keep": False} if settings.hub_cull_users else {}
+    return json.dumps({**places, "limits": settings.files_limits, **end}, indent=2) + "\n"
 
 
 def _refuse_absent_quotas(site: Site) -> None:

@@ -75,6 +75,7 @@ class Places:
     + gid: of all files: the group of the image's user.
     + limits: the bytes and the files that each of them may have; None where that is as many as the
       disk has room for.
+    + keep: whether files of accounts that are gone stay, put aside.
     """
 
     files: str
@@ -82,6 +83,7 @@ class Places:
     uids: tuple[int, int]
     gid: int
     limits: tuple[int, int] | None = None
+    keep: bool = True
 
 
 def docker(*arguments: str) -> str:
@@ -197,13 +199,15 @@ class Files:
     + .copying: what is not whole yet, and can be made again.
     + .moving: what is whole, and does not belong to its uid yet.
     + .removed: files of accounts that are gone, by name and time; nobody but root removes them.
+    + .ending: the same, which are being removed, where they are not kept.
     """
 
     def __init__(self, places: Places) -> None:
         self.places = places
         self.root = Path(places.files)
-        self.accounts, self.copying, self.moving, self.removed = (
-            self.root / f".{name}" for name in ("accounts", "copying", "moving", "removed")
+        self.accounts, self.copying, self.moving, self.removed, self.ending = (
+            self.root / f".{name}"
+            for name in ("accounts", "copying", "moving", "removed", "ending")
         )
         self.quotas = Quotas(self.root)
         #: There while people may have limits of ours
@@ -292,7 +296,7 @@ class Files:
                 f"each person may fill a part of {self.root} (hub_disk_quota), but its file system "
                 "keeps no quotas: on the Hub's host, is the disk mounted, and with quotas?"
             )
-        for directory in (self.accounts, self.copying, self.moving, self.removed):
+        for directory in (self.accounts, self.copying, self.moving, self.removed, self.ending):
             directory.mkdir(mode=0o700, exist_ok=True)
         with self._lock(self.accounts / f"{name}.lock"):
             yield
@@ -324,12 +328,17 @@ class Files:
         directory = self.root / name
         if directory.exists():
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            aside, number = self.removed / f"{name}.{when}", 1
+            where = self.removed if self.places.keep else self.ending
+            aside, number = where / f"{name}.{when}", 1
             while aside.exists():
                 number += 1
-                aside = self.removed / f"{name}.{when}.{number}"
+                aside = where / f"{name}.{when}.{number}"
             directory.rename(aside)
         (self.accounts / name).unlink(missing_ok=True)
+        # what a cut left as well; it goes as deep as somebody made directories, as Python does not
+        for ended in self.ending.iterdir():
+            remove = ["rm", "--recursive", "--force", "--one-file-system", "--", str(ended)]
+            subprocess.run(remove, check=False)
 
     def _adopt(self, name: str) -> None:
         if not (self.root / name).exists() and self._empty_volume(name):
@@ -393,7 +402,7 @@ class Files:
             return begun
         taken = {
             entry.stat(follow_symlinks=False).st_uid
-            for directory in (self.root, self.moving, self.removed)
+            for directory in (self.root, self.moving, self.removed, self.ending)
             for entry in os.scandir(directory)
         }
         # those of files that somebody removed last

@@ -37,7 +37,7 @@ GROUPS = (
     ("converge/test_edges.py", "faults/test_postgres.py", "faults/test_owners_docker.py",
      "faults/test_root.py", "faults/test_disks.py", "faults/test_doctor.py"),
     ("browser/test_shared_lab.py", "converge/test_shared.py", "verify"),
-    ("converge/test_reference_systems.py",),
+    ("converge/test_reference_systems.py", "converge/test_integrable.py"),
     ("converge/test_fronts.py",),
     ("converge/test_upgrade.py", "faults/test_schema.py"),
     ("attacks/test_origins.py", "attacks/test_below_a_path.py"),

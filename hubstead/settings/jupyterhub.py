@@ -124,6 +124,12 @@ class HubSettings(Settings):
         ge=0,
         description="Seconds after which any server is stopped, idle or not, 10 or more; 0: never.",
     )
+    hub_cull_users: bool = Field(
+        False,
+        description="Whether people go as servers do, with their files: who has no server and was "
+        "idle for `hub_idle_timeout`, or is older than `hub_max_age`. For `hub_authenticator` = "
+        '"token", where a program makes people for a while; admins stay (docs/embedding.md).',
+    )
     hub_token_days: int = Field(
         365,
         ge=0,
@@ -199,6 +205,13 @@ class HubSettings(Settings):
                 raise ValueError(
                     f"`hub_shared_files`: {path} has everybody's files in it (`hub_files`)"
                 )
+        if self.hub_cull_users and self.hub_authenticator != "token":
+            raise ValueError(
+                "`hub_cull_users` would take the files of people who come again: it is for "
+                "`hub_authenticator` = 'token', where a program makes people for a while"
+            )
+        if self.hub_cull_users and not (self.hub_idle_timeout or self.hub_max_age):
+            raise ValueError("`hub_cull_users` needs an `hub_idle_timeout` or `hub_max_age`")
         together = self.hub_servers_memory
         if together and in_bytes(together) < in_bytes(self.hub_memory_limit):
             raise ValueError(

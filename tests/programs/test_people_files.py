@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +138,23 @@ def test_who_left_is_out_of_the_way_once(files: Files) -> None:
     files.want("ada", "2")
     files.leave("ada", "1")
     assert (files.root / "ada").exists() and len(removed(files)) == 1
+
+
+def test_who_left_leaves_nothing_where_nothing_is_kept(files: Files, tmp_path: Path) -> None:
+    files.places = replace(files.places, keep=False)
+    uid = files.want("ada", "hub.1")
+    (files.root / "ada/out").symlink_to(tmp_path / "skel")
+    # of a run that was cut
+    (files.ending / "eve.2026-11-28T22:12:00Z/deep").mkdir(parents=True)
+    files.leave("ada", "hub.1")
+    assert list(files.ending.iterdir()) == list(files.removed.iterdir()) == []
+    assert (tmp_path / "skel").is_dir() and not (files.root / "ada").exists()
+    files.want("ada", "hub.2")
+    # and whose name came to somebody else before the Hub had looked
+    (files.root / "ada/work").touch()
+    files.want("ada", "hub.3")
+    assert not (files.root / "ada/work").exists() and list(files.ending.iterdir()) == []
+    assert uid <= LAST
 
 
 def test_uids_are_those_that_nobodys_files_have(files: Files) -> None:

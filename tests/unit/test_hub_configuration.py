@@ -292,6 +292,24 @@ def test_looks_and_reports_follow_the_shortest_limit(
     assert "--Hubstead.busy_max=7" in c.Spawner.args
 
 
+def test_people_go_as_servers_do_where_the_settings_say_so(plan: Plan, host: Path) -> None:
+    for cull in (False, True):
+        written(
+            plan,
+            host,
+            {
+                "hub_authenticator": "token",
+                "hub_service_accounts": {"portal": ["admin:users"]},
+                "hub_cull_users": cull,
+            },
+        )
+        c = loaded(host)
+        (culler,) = [each for each in c.JupyterHub.services if each["name"] == "idle-culler"]
+        (role,) = [each for each in c.JupyterHub.load_roles if each["name"] == "idle-culler"]
+        assert ("--users" in culler["command"]) == cull
+        assert ("delete:users" in role["scopes"]) == cull
+
+
 def test_the_other_proxy_has_its_own(plan: Plan, host: Path, traefik_utils: ModuleType) -> None:
     written(plan, host, {"proxy": "chp"})
     c = loaded(host)

@@ -111,6 +111,11 @@ def test_data_of_the_owner_and_of_other_programs_is_left_alone(data: dict[str, A
         ({"hub_shared_files": {"/srv/hubstead": "/x"}}, ["has everybody's files in it"]),
         ({"hub_idle_timeout": 1}, ["`hub_idle_timeout` = 1", "at least 10 seconds, or 0"]),
         ({"hub_max_age": 9}, ["`hub_max_age` = 9", "at least 10 seconds, or 0"]),
+        ({"hub_cull_users": True}, ["would take the files of people who come again"]),
+        (
+            {"hub_cull_users": True, "hub_authenticator": "token", "hub_idle_timeout": 0},
+            ["`hub_cull_users` needs an `hub_idle_timeout` or `hub_max_age`"],
+        ),
         ({"hub_busy_max": -1}, ["`hub_busy_max` = -1"]),
         ({"hub_names": "hub.example.org"}, ["`hub_names`", "a valid list", "as JSON"]),
         ({"hub_names": ["https://hub"]}, ["`hub_names`", "not a host name"]),

@@ -189,6 +189,9 @@ def _culler(site: Site) -> hub.Configuration:
         command += [f"--timeout={timeout}", f"--max-age={settings.hub_max_age}"]
         every = interval(*idle, settings.hub_max_age)
         command += [f"--every={every}", f"--reports={reports}"]
+        if settings.hub_cull_users:
+            scopes.append("delete:users")
+            command.append("--users")
         traits["JupyterHub"] = {
             "services": [{"name": "idle-culler", "command": command}],
             "load_roles": [{"name": "idle-culler", "scopes": scopes, "services": ["idle-culler"]}],

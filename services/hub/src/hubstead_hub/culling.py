@@ -1,6 +1,9 @@
 """What stops servers that are idle or old: JupyterHub's idle culler, which waits for reports.
 
     python -m hubstead_hub.culling --timeout=LIMIT --max-age=LIMIT --every=SECONDS --reports=SECONDS
+        [--users]
+
+With `--users` it removes people, too, who have no server and were idle for as long, but no admins.
 
 The Hub knows of a server's activity what the server reported last, every `--reports` seconds. Who
 is idle by that may be at work since, and after the Hub was away everybody is.
@@ -55,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--timeout", "--max-age", "--every", "--reports"):
         parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--users", action="store_true")
     given = parser.parse_args()
     IdleCuller.launch_instance(
         argv=[],
@@ -62,6 +66,8 @@ def main() -> None:
         timeout=given.timeout,
         max_age=given.max_age,
         cull_every=given.every,
+        cull_users=given.users,
+        cull_admin_users=False,
         cull_arbiter_hook=Arbiter(given.every, given.reports),
     )
 

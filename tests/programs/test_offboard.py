@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -121,17 +122,21 @@ def test_files_are_archived_and_gone_and_others_stay(host: Host) -> None:
 
 def test_who_made_directories_without_end_leaves_as_others_do(host: Host) -> None:
     """Deeper than Python counts calls, and opens files; tar(1) ends at 4096 bytes of a name."""
-    here = os.open(host.files / "ada", os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_RDONLY, dir_fd=here)
+    try:
+        here = os.open(host.files / "ada", os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
         os.close(here)
-        here = below
-    os.close(here)
-    assert host.leaving.look()["files"] == 1504
-    host.leaving.go()
-    assert "./ada" + 1500 * "/d" in host.members()
-    assert sorted(each.name for each in host.files.iterdir())[2:] == ["bob"]
+        assert host.leaving.look()["files"] == 1504
+        host.leaving.go()
+        assert "./ada" + 1500 * "/d" in host.members()
+        assert sorted(each.name for each in host.files.iterdir())[2:] == ["bob"]
+    finally:
+        # pytest could not
+        subprocess.run(["rm", "-rf", host.files], check=True)
 
 
 def test_nothing_is_removed_where_the_archive_is_not_whole(

@@ -293,6 +293,7 @@ def test_looks_and_reports_follow_the_shortest_limit(
 
 
 def test_people_go_as_servers_do_where_the_settings_say_so(plan: Plan, host: Path) -> None:
+    (host.parent / "run/service-portal").write_text("secret service-portal\n")
     for cull in (False, True):
         written(
             plan,

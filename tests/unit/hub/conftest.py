@@ -86,7 +86,7 @@ class Hub(running.Running[Browser]):
     ) -> None:
         self.hub_users = hub_users
         self.url = f"http://127.0.0.1:{ports[0]}"
-        self.log = directory / "log"
+        self.directory, self.log = directory, directory / "log"
         environment = hub_users.environment | {
             "PYTHONPATH": sources("userdb", "hub"),
             "TEST_HUB_URL": self.url,

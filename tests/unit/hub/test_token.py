@@ -178,3 +178,15 @@ def test_listed_origins_and_no_others_read_each_answer(
             None,
         ):
             assert allowed(method, other) is None
+
+
+def test_whom_a_program_removes_leaves_no_files(token_hub: Hub) -> None:
+    away, left = token_hub.directory / "away", token_hub.directory / "left-brief"
+    call(token_hub, "POST", "/users/brief")
+    away.touch()
+    refused = call(token_hub, "DELETE", "/users/brief")
+    assert refused.status_code == 503 and "the helper is away" in refused.text
+    assert call(token_hub, "GET", "/users/brief").status_code == 200 and not left.exists()
+    away.unlink()
+    assert call(token_hub, "DELETE", "/users/brief").status_code == 204
+    assert re.fullmatch(r"hub\.\d+_\d+", left.read_text())

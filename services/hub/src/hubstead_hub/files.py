@@ -12,17 +12,25 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from tornado import web
+
 from hubstead_hub import sessions
 
 SOCKET = "/run/hubstead-people-files.sock"
 
 
-class FilesError(Exception):
-    """The files cannot be had; `jupyterhub_message` is what the page shows."""
+class FilesError(web.HTTPError):
+    """The files cannot be had.
+
+    `jupyterhub_message` is what the page shows. Of this kind of error JupyterHub logs one line.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
+        super().__init__(503, message)
         self.jupyterhub_message = message
+
+    def __str__(self) -> str:
+        return self.jupyterhub_message
 
 
 async def ask(verb: str, name: str, account: str | None, socket: str = SOCKET) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from jupyterhub.auth import NullAuthenticator
 from jupyterhub.handlers.base import BaseHandler
 from tornado import web
 
+from hubstead_hub import sessions
 from hubstead_hub.may_stay import Ruled, may_refuse
 
 #: What is common to accounts that the Hub's API makes
@@ -49,6 +50,16 @@ class TokenOnly(Ruled, NullAuthenticator):
         """A user of the Hub's, told from the next one of that name by when it was made."""
         user = self._db.query(orm.User).filter_by(name=name).one_or_none()
         return f"{KIND}.{user.id}_{user.created:%Y%m%d%H%M%S%f}" if user else None
+
+    async def delete_user(self, user: Any) -> None:
+        """Whom a program removes leaves no files to the next one of that name (LEAVING).
+
+        Raises what these raise, and the user stays.
+        """
+        account = await self.account(user.name)
+        for leave in sessions.LEAVING:
+            await leave(user, account)
+        super().delete_user(user)  # type: ignore[no-untyped-call]
 
     async def standing(self, names: Iterable[str], active: Collection[Any]) -> dict[str, str]:
         """The mark of each user, without an account: with the user of before all of it ended."""

@@ -52,6 +52,14 @@ def test_a_plan_for_the_deployed_host_is_empty(service: Service) -> None:
     assert (plan.status, plan.planned) == (0, [])
 
 
+def test_the_firewall_is_a_table(service: Service) -> None:
+    plan = service.run("--dry", "deploys/firewall.py")
+    assert plan.status == 0
+    shown = [" ".join(line.split()) for line in plan.output.splitlines()]
+    assert "everyone tcp 443 traefik.service yes, 4096 at once from one address" in shown
+    assert "servers on hubstead0 the internet no" in shown
+
+
 def test_no_script_changes_anything(service: Service) -> None:
     """Each alone does just what it does in all.py (tests/unit/test_scripts.py)."""
     before = service.units()

@@ -1,6 +1,7 @@
 """The firewall's rules, and when they count as in force; no host."""
 
 import json
+import re
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import Any, ClassVar
 
@@ -10,8 +11,9 @@ from pyinfra.api import FunctionCommand, StringCommand
 
 from hubstead.operations import addresses, files, firewall
 from hubstead.operations.firewall import FirewallState, Opening, Policy, Private, Users
-from hubstead.roles.machine.firewall import LockOutError, refuse_lock_out
+from hubstead.roles.machine.firewall import LockOutError, refuse_lock_out, table
 from hubstead.settings.firewall import FirewallSettings
+from tests.kit.sites import site
 
 USERS = Users(
     bridge="hubstead0",
@@ -125,6 +127,28 @@ def live(v4: str = LIVE_V4, v6: str | None = LIVE_V6, bridged: str = "11") -> Fi
     lines = [*accounts, "tool iptables", *v4.splitlines()]
     lines += ["tool ip6tables", *v6.splitlines()] if v6 is not None else []
     return firewall.parse_firewall([*lines, *[f"bridged {digit}" for digit in bridged]])
+
+
+def test_the_table_says_who_reaches_what() -> None:
+    shown = [re.split(r" {2,}", line) for line in table(site(), POLICY)]
+    servers, hub = "servers on hubstead0", "172.30.0.1 tcp 8081 jupyterhub.service"
+    assert shown == [
+        ["FROM", "TO"],
+        ["198.18.0.0/24, 2001:2::/64", "tcp 22", "yes"],
+        ["everyone", "tcp 443 traefik.service", "yes, 4096 at once from one address"],
+        ["everyone", "anything else, but ping", "dropped"],
+        [servers, hub, "yes, 256 at once from one address"],
+        [servers, "the host otherwise", "no"],
+        [servers, "each other", "no"],
+        [servers, "169.254.0.0/16", "never"],
+        [servers, "198.18.0.14/32", "never"],
+        [servers, "10.1.0.0/16", "yes"],
+        [servers, "10.0.0.0/8", "no"],
+        [servers, "the internet", "no"],
+        [servers, "IPv6", "no"],
+        ["everyone", servers, "dropped"],
+        ["root, jupyterhub of the host", hub, "nobody else"],
+    ]
 
 
 class TestInForce:

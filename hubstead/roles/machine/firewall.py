@@ -172,6 +172,41 @@ def policy(site: Site) -> Policy:
     return Policy(tuple(_openings(site, ssh_port)), users, tuple(_private(site)))
 
 
+def _yes(connections: int) -> str:
+    return f"yes, {connections} at once from one address" if connections else "yes"
+
+
+def table(site: Site, policy: Policy) -> list[str]:
+    """A policy for a person: who reaches what, a line each, in the order that decides."""
+    units = {each.port: each.unit for each in listeners(site)}
+    rows = [("FROM", "TO", "")]
+    for opening in policy.openings:
+        everyone = opening.sources == EVERYONE
+        sources = "everyone" if everyone else ", ".join(map(str, opening.sources)) or "nobody"
+        name = units.get(opening.port, "")
+        to = f"{opening.protocol} {opening.port} {name}".strip()
+        rows.append((sources, to, _yes(opening.connections)))
+    rows.append(("everyone", "anything else, but ping", "dropped"))
+    if users := policy.users:
+        servers = f"servers on {users.bridge}"
+        ports = [f"tcp {port} {units.get(port, '')}" for port in users.gateway_ports]
+        reached = [(f"{users.gateway} {port}", _yes(users.connections)) for port in ports]
+        reached += [("the host otherwise", "no"), ("each other", "no")]
+        reached += [(f"{resolver} port 53", "yes") for resolver in users.resolvers]
+        reached += [(str(network), "never") for network in users.never]
+        reached += [(str(network), "yes") for network in users.allow]
+        reached += [(str(network), "no") for network in users.deny]
+        reached += [("the internet", "yes" if users.internet else "no"), ("IPv6", "no")]
+        rows += [(servers, to, answer) for to, answer in reached]
+        rows.append(("everyone", servers, "dropped"))
+    for private in policy.private:
+        who = f"{', '.join(private.accounts) or 'no account'} of the host"
+        to = f"{private.address} tcp {private.port} {units.get(private.port, '')}"
+        rows.append((who, to.strip(), "nobody else"))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}".rstrip() for row in rows]
+
+
 @deploy("firewall")
 def firewall(site: Site) -> None:
     if not site[FirewallSettings].firewall:

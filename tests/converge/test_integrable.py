@@ -1,4 +1,4 @@
-"""The Hub inside another application, as its inventory comes: deployed twice, and used for real.
+"""The Hub inside another application, used for real: by its settings, and as its inventory comes.
 
 What a line of its list (shared/systems.md, 001) shares with other inventories is tested where those
 are: frames and scripts of two origins (tests/browser), what servers reach, after a reboot and a
@@ -8,13 +8,15 @@ restart of Docker too (test_isolation), what is refused of a container (tests/at
 from __future__ import annotations
 
 import json
+import re
 import runpy
-import shlex
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,13 +25,16 @@ import pytest
 from lab import Lab
 from lab.acme import Pebble
 from tests.kit.hub_client import HubClient, Site
-from tests.kit.support import PROJECT, Run, down, eventually, pyinfra
+from tests.kit.service import Deployed, Service
+from tests.kit.support import PROJECT, down, eventually
 
 pytestmark = pytest.mark.slow
 
-INVENTORY = PROJECT / "inventories/integrable.py"
-NAME, SERVERS, BASE = "notebooks.example.org", "servers.example.org", "/jupyter/"
-APP = "https://app.example.org"
+INVENTORY, NAME = PROJECT / "inventories/integrable.py", "notebooks.example.org"
+SETTINGS = runpy.run_path(str(PROJECT / "group_data/integrable.py"))
+#: Of these, what the host of other tests has its own way, and what takes long
+OTHERWISE = {"tls", "tls_acme_email", "hub_servers_name"}
+BASE, APP = SETTINGS["hub_base_url"], "https://app.example.org"
 EXAMPLE = SimpleNamespace(**runpy.run_path(str(PROJECT / "docs/examples/integrator.py")))
 #: Of everything that a person has
 LEFT = r"""
@@ -45,13 +50,13 @@ curl -s --noproxy '*' -H "Authorization: token $(cat /etc/hubstead/chp/token)" \
 class Application:
     """What has the Hub in its pages, and the token of its account."""
 
-    lab: Lab
+    service: Service
     site: Site
     token: str
 
     @property
     def hub(self) -> str:
-        return f"https://{NAME}{BASE}"
+        return f"https://{self.site.name}{BASE}"
 
     def session(self, name: str) -> Any:
         """The example's."""
@@ -62,47 +67,71 @@ class Application:
         client.token = token
         return client
 
-    def sudo(self, script: str) -> str:
-        done = self.lab.run(NAME, f"sudo sh -euc {shlex.quote(script)}", check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
     def left(self) -> str:
         """What the host has of the example's people."""
         users = self.client(token=self.token).api("GET", "/users")
         known = [user["name"] for user in users if user["name"].startswith("visitor")]
-        return " ".join([*known, *self.sudo(LEFT).split()])
-
-    def deploy(self, *data: str) -> Run:
-        words = [word for each in data for word in ("--data", each)]
-        return pyinfra(INVENTORY, *words, "deploys/all.py")
+        return " ".join([*known, *self.service.sudo(LEFT).split()])
 
 
-@pytest.fixture(scope="module")
-def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    lab = Lab()
+@contextmanager
+def resolved(names: str, address: str) -> Iterator[None]:
+    """The example asks the system's resolver, as applications do."""
+    look_up = socket.getaddrinfo
+
+    def look(host: Any, *arguments: Any, **options: Any) -> Any:
+        known = isinstance(host, str) and re.fullmatch(names, host)
+        return look_up(address if known else host, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", look)
+        patch.setenv("NO_PROXY", "*")
+        yield
+
+
+def on_the_host_of_other_tests(deployed: Deployed) -> tuple[Service, Site]:
+    """What serves people of the users table becomes what the inventory says, in one run."""
+    service = deployed.alone(
+        *(
+            f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+            for key, value in SETTINGS.items()
+            if not key.startswith("__") and key not in OTHERWISE
+        )
+    )
+    run = service.run()
+    assert run.status == 0, run.end
+    return service, replace(service.site, base=BASE)
+
+
+def as_it_comes(lab: Lab, directory: Path) -> tuple[Service, Site]:
+    """From the bare host, with an ACME server; the second run changes nothing."""
     lab.up(INVENTORY)
-    try:
-        runs = [pyinfra(INVENTORY, "deploys/all.py") for _ in range(2)]
-        assert [run.status for run in runs] == [0, 0], runs[0].end + runs[1].end
-        assert runs[1].changed == [] and runs[1].operations > 50
-        ca = tmp_path_factory.mktemp("authority") / "ca.pem"
-        ca.write_text(Pebble(lab).root())
-        address = lab.host(NAME).address
-        secrets = json.loads((PROJECT / f".secrets/{NAME}.json").read_text())
-        site = Site(NAME, address, ca, base=BASE, servers=SERVERS)
-        known = socket.getaddrinfo
+    service = Service(lab, directory, INVENTORY, NAME)
+    runs = [service.run() for _ in range(2)]
+    assert [run.status for run in runs] == [0, 0], runs[0].end + runs[1].end
+    assert runs[1].changed == [] and runs[1].operations > 50
+    ca = directory / "ca.pem"
+    ca.write_text(Pebble(lab).root())
+    servers = SETTINGS["hub_servers_name"]
+    return service, Site(NAME, lab.host(NAME).address, ca, base=BASE, servers=servers)
 
-        def look_up(host: Any, *arguments: Any, **options: Any) -> Any:
-            return known(address if host in (NAME, SERVERS) else host, *arguments, **options)
 
-        with pytest.MonkeyPatch.context() as names:
-            # the example asks the system's resolver, as applications do
-            names.setattr(socket, "getaddrinfo", look_up)
-            names.setenv("NO_PROXY", "*")
-            yield Application(lab, site, secrets["hub_service_application_token"])
-    finally:
-        down(lab, INVENTORY)
+@pytest.fixture(
+    scope="module", params=["settings", pytest.param("inventory", marks=pytest.mark.every)]
+)
+def application(
+    request: pytest.FixtureRequest, deployed: Deployed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Application]:
+    if request.param == "settings":
+        service, site = on_the_host_of_other_tests(deployed)
+    else:
+        service, site = as_it_comes(deployed.lab, tmp_path_factory.mktemp("integrable"))
+    secrets = json.loads((PROJECT / f".secrets/{service.name}.json").read_text())
+    token = secrets["hub_service_application_token"]
+    with resolved(rf"(.*\.)?{site.name}|{SETTINGS['hub_servers_name']}", site.address):
+        yield Application(service, site, token)
+    if request.param == "inventory":
+        down(deployed.lab, INVENTORY)
 
 
 def test_the_example_does_what_its_page_says(
@@ -159,7 +188,7 @@ def test_there_is_no_login_but_by_token(application: Application) -> None:
 
 def test_servers_are_as_the_page_says(application: Application) -> None:
     with application.session("visitor-5") as session:
-        (found,) = json.loads(application.sudo("docker inspect hubstead-visitor-2d5--"))
+        (found,) = json.loads(application.service.sudo("docker inspect hubstead-visitor-2d5--"))
         assert found["HostConfig"]["Memory"] == 4 << 30
         (network,) = found["NetworkSettings"]["Networks"].values()
         assert ip_address(network["IPAddress"]) in ip_network("172.27.0.0/16")
@@ -175,7 +204,9 @@ def test_servers_are_as_the_page_says(application: Application) -> None:
 
 
 def test_who_stays_away_is_gone_and_who_works_is_not(application: Application) -> None:
-    run = application.deploy("hub_idle_timeout=20")
+    settings = application.service.settings
+    application.service.settings = (*settings, "hub_idle_timeout=20")
+    run = application.service.run()
     assert run.status == 0, run.end
     try:
         at_work = application.session("visitor-at-work")
@@ -200,7 +231,8 @@ def test_who_stays_away_is_gone_and_who_works_is_not(application: Application) -
                 session.get("kept.txt")
         eventually("nothing is left", lambda: not application.left(), 90)
     finally:
-        assert application.deploy().status == 0
+        application.service.settings = settings
+        assert application.service.run().status == 0
 
 
 @pytest.mark.every
@@ -215,5 +247,7 @@ def test_fifty_visits_in_a_row_and_twenty_at_once_leave_nothing(application: App
         assert list(threads.map(visit, range(20))) == [b"%d" % (2 * n) for n in range(20)]
     assert [visit(n) for n in range(50)] == [b"%d" % (2 * n) for n in range(50)]
     eventually("nothing is left", lambda: not application.left(), 90)
-    memory = application.sudo("systemctl show -P NRestarts jupyterhub configurable-http-proxy")
+    memory = application.service.sudo(
+        "systemctl show -P NRestarts jupyterhub configurable-http-proxy"
+    )
     assert memory.split() == ["0", "0"]

@@ -564,8 +564,10 @@ def test_groups_give_limits_and_folders_as_with_docker(
 ) -> None:
     def limits(name: str) -> list[str]:
         uid = service.sudo(f"stat -c %u {FILES}/{name}").strip()
-        which = "-P MemoryMax -P CPUQuotaPerSecUSec"
-        return service.sudo(f"systemctl show {which} {unit(int(uid))}").split()
+        which = "MemoryMax", "CPUQuotaPerSecUSec"
+        shown = service.sudo(f"systemctl show -p {','.join(which)} {unit(int(uid))}")
+        found = dict(line.split("=") for line in shown.splitlines())
+        return [found[each] for each in which]
 
     groups = {
         "physics": PHYSICS,

@@ -189,4 +189,5 @@ def test_whom_a_program_removes_leaves_no_files(token_hub: Hub) -> None:
     assert call(token_hub, "GET", "/users/brief").status_code == 200 and not left.exists()
     away.unlink()
     assert call(token_hub, "DELETE", "/users/brief").status_code == 204
+    assert "brief" not in (token_hub.directory / "accounts.json").read_text()
     assert re.fullmatch(r"hub\.\d+_\d+", left.read_text())

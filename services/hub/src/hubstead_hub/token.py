@@ -59,6 +59,7 @@ class TokenOnly(Ruled, NullAuthenticator):
         account = await self.account(user.name)
         for leave in sessions.LEAVING:
             await leave(user, account)
+        self.marks.set({user.name: None})
         super().delete_user(user)  # type: ignore[no-untyped-call]
 
     async def standing(self, names: Iterable[str], active: Collection[Any]) -> dict[str, str]:

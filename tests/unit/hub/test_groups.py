@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from hubstead_hub.groups import Place, place_of
+from hubstead_hub.may_stay import Ruled
 from hubstead_hub.rules import Group, Profile, Rules
 from tests.kit import forms
 from tests.kit.userdb import Cluster, users_table
@@ -213,7 +214,8 @@ def test_groups_of_the_provider_count_where_it_tells_of_them() -> None:
     assert not rules.admits("ada", ["physik", "schach"])
     orm = [SimpleNamespace(name="physik"), SimpleNamespace(name="schach")]
     for told, expected in ((True, {"physics", "chess", "go"}), (False, {"go"})):
-        authenticator = SimpleNamespace(rules=SimpleNamespace(now=rules), manage_groups=told)
+        authenticator = Ruled(manage_groups=told)
+        authenticator.rules = SimpleNamespace(now=rules)
         user = SimpleNamespace(name="ada", groups=orm, authenticator=authenticator)
         found = place_of(user)
         assert found.groups.keys() == expected

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ class UsersTableAuthenticator(Guessing, Ruled):
     database nor a whole class logging in at once stops the Hub from answering.
     """
 
+    #: Of accounts that are numbers (hubstead_hub.sessions.kind_of)
+    kind = ""
+
     dsn_file = Unicode(
         help="File with the libpq connection line of the role userdb_reader.",
     ).tag(config=True)
@@ -51,6 +55,9 @@ class UsersTableAuthenticator(Guessing, Ruled):
     minimum_password_length = number(
         DEFAULT_MIN_LENGTH, "Characters that a new password needs at least.", min=1, max=72
     )
+
+    def changes_passwords(self, name: str) -> bool:
+        return True
 
     @default("allow_all")
     def _allow_all_default(self) -> bool:
@@ -106,12 +113,21 @@ class UsersTableAuthenticator(Guessing, Ruled):
         return {"name": user.username, "admin": self._is_admin(user)}
 
     def _is_admin(self, user: User) -> bool:
-        return user.admin or self.rules.now.is_admin(user.username)
+        return user.admin or self.rules.now.is_admin(self.called(user.username))
 
     async def verify(self, handler: Any, username: str, password: str) -> User | None:
-        """The enabled user whose password this is, or None; with a limit on guessing."""
+        """The enabled user whose password this is, or None; with a limit on guessing.
+
+        :raises HTTPError: as `authenticate` does, and 403 for a name that is somebody's who logs in
+            another way.
+        """
         name = self.normalize_username(username)
-        return await self.guess(handler, name, lambda whose: self._check(name, password, whose))
+        user = await self.guess(handler, name, lambda whose: self._check(name, password, whose))
+        if user is not None:
+            self.refuse_whose_name_is_anothers(user.username)
+            if self.way and user.username in self.rules.now.names.values():
+                self._refuse(f"{user.username!r} is somebody else's, by `hub_username_map`.")
+        return user
 
     async def _check(self, name: str, password: str, whose: str) -> User | None:
         if not self.passwords.usable(password):
@@ -129,8 +145,10 @@ class UsersTableAuthenticator(Guessing, Ruled):
             changed = await self._with_database(
                 self._reader.change_password, user.username, user.password_hash, new_hash
             )
-            if changed:
-                self.marks.set({user.username: None})
+            # whose mark it is not: those sessions are another's to end
+            if changed and account_of(self.marks.get(user.username)) == str(user.id):
+                new = replace(user, password_hash=new_hash, must_change_password=False)
+                self.marks.set({user.username: mark_of(new)})
         return changed
 
     async def account(self, name: str) -> str | None:

@@ -59,5 +59,6 @@ class FormLogin(Guessing, MayStay):
 
     def given(self, name: str) -> str:
         """What somebody of the Hub's is called where they come from."""
-        names = self.rules.now.names
-        return next((given for given, own in names.items() if own == name), name)
+        given = (given for given, own in self.rules.now.names.items() if own == name)
+        ours = (one for one in given if one.startswith(self.called("")))
+        return next(ours, name).removeprefix(self.called(""))

@@ -88,8 +88,7 @@ def place_of(user: Any) -> Place:
     if not hasattr(authenticator, "rules"):
         return Place()
     rules: Rules = authenticator.rules.now
-    # where the Hub's admins make groups, those are none of the provider's
-    theirs = {group.name for group in user.groups} if authenticator.manage_groups else set()
+    theirs = authenticator.groups_of(user)
     groups = {name: group for name, group in rules.declared.items() if group.has(user.name, theirs)}
     teaches = {name for name, group in groups.items() if group.has_teacher(user.name, theirs)}
     return Place(rules, groups, frozenset(teaches))

@@ -64,7 +64,7 @@ class Ldap(FormLogin):
         return ThreadPoolExecutor(AT_ONCE, "directory")
 
     async def checked(self, whose: str, name: str, password: str) -> dict[str, Any] | None:
-        groups = self.rules.now.groups
+        groups = self.groups_that_count
         try:
             log_in = self._directory.log_in
             return self._described(await self.in_turn(whose, log_in, name, password, groups))
@@ -73,7 +73,7 @@ class Ldap(FormLogin):
             raise AwayError(str(error)) from None
 
     async def ask(self, user: Any, handler: Any) -> dict[str, Any] | None:
-        look, groups = self._directory.find, self.rules.now.groups
+        look, groups = self._directory.find, self.groups_that_count
         try:
             found = await in_thread(self._lookers, look, self.given(user.name), groups)
         except UnusableError as error:

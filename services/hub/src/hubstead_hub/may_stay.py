@@ -78,6 +78,11 @@ class Ruled(Authenticator):
         "accounts.json", help="File in which the Hub keeps the state of each account it last saw."
     ).tag(config=True)
 
+    way = Unicode(help="What the settings call it, where it is one of several ways to log in.")
+
+    #: What is common to the accounts of the other ways beside this one (`kind`)
+    others: frozenset[str] = frozenset()
+
     @default("any_allow_config")
     def _any_allow_config_default(self) -> bool:
         # in the file, where JupyterHub does not look
@@ -105,6 +110,42 @@ class Ruled(Authenticator):
     def marks(self) -> Marks:
         """The state of each account as the Hub last saw it."""
         return Marks(Path(self.marks_file))
+
+    def called(self, name: str) -> str:
+        """What the rules call somebody, or a group, of this way to log in."""
+        return f"{self.way}:{name}" if self.way else name
+
+    def changes_passwords(self, name: str) -> bool:
+        """Whether somebody's password can be changed here."""
+        return False
+
+    @property
+    def groups_that_count(self) -> frozenset[str]:
+        """Groups of this way's for which the rules say something, as it calls them itself."""
+        sign = self.called("")
+        groups = (group for group in self.rules.now.groups if group.startswith(sign))
+        return frozenset(group.removeprefix(sign) for group in groups)
+
+    def groups_of(self, user: Any) -> set[str]:
+        """The groups, as the rules call them, in which the provider has a user of the Hub's."""
+        # where the Hub's admins make groups, those are none of the provider's
+        return {group.name for group in user.groups} if self.manage_groups else set()
+
+    def refuse_whose_name_is_anothers(self, name: str) -> None:
+        """Keep the account of who logs in another way: there may be two people of one name.
+
+        Raises HTTPError: 403 in words.
+        """
+        account = account_of(self.marks.get(name))
+        if account and kind_of(account) in self.others:
+            self._refuse(
+                f"{name!r} is the name of somebody who logs in here another way. If that is you, "
+                "log in that way; if not, ask the people who run this service for another name."
+            )
+
+    def _refuse(self, why: str) -> NoReturn:
+        self.log.warning("Refused a login: %s", why)
+        raise web.HTTPError(403, f"You cannot log in here: {why}")
 
     def normalize_username(self, username: str) -> str:
         """Lower-case, as all names are."""
@@ -179,22 +220,23 @@ class MayStay(Ruled):
 
     def _in_our_terms(self, found: dict[str, Any]) -> dict[str, Any]:
         rules, given = self.rules.now, normalised(found["name"])
-        name = rules.names.get(given, given)
+        name = rules.names.get(self.called(given), given)
         if not is_username(name):
             self._refuse(
                 f"{given!r} cannot be a name here: letters, digits and . _ @ - alone, 64 at most. "
                 "`hub_username_map` gives somebody another one."
             )
-        if given not in rules.names and name in rules.names.values():
+        if self.called(given) not in rules.names and name in rules.names.values():
             self._refuse(f"{name!r} is somebody else's, by `hub_username_map`.")
         self._refuse_another(name, self._account(found))
-        groups = rules.groups.intersection(found.get("groups") or ())
+        groups = rules.groups.intersection(map(self.called, found.get("groups") or ()))
         if "groups" in found:
             found["groups"] = sorted(groups)
-        return {**found, "name": name, "admin": rules.is_admin(name, groups)}
+        return {**found, "name": name, "admin": rules.is_admin(self.called(name), groups)}
 
     def _refuse_another(self, name: str, account: str) -> None:
         mark = self.marks.get(name)
+        self.refuse_whose_name_is_anothers(name)
         if is_left_over(mark, account):
             raise StillEnding
         if is_another(account, account_of(mark)):
@@ -217,14 +259,14 @@ class MayStay(Ruled):
             "the people who run it.",
         )
 
-    def _refuse(self, why: str) -> NoReturn:
-        self.log.warning("Refused a login: %s", why)
-        raise web.HTTPError(403, f"You cannot log in here: {why}")
+    def admits(self, name: str, authentication: Any = None) -> bool:
+        """Whether the rules let somebody in, as `authenticate` describes them."""
+        groups = (authentication or {}).get("groups") or ()
+        return self.rules.now.admits(self.called(name), groups, self.way)
 
     async def check_allowed(self, username: str, authentication: Any = None) -> bool:
         """Whether the rules or the provider's own let somebody in."""
-        groups = (authentication or {}).get("groups") or ()
-        if self.rules.now.admits(username, groups):
+        if self.admits(username, authentication):
             return True
         return bool(await maybe_future(super().check_allowed(username, authentication)))
 

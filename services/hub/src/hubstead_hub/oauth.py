@@ -14,10 +14,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlparse
 
+from jupyterhub.utils import url_path_join
 from oauthenticator.generic import GenericOAuthenticator
 from oauthenticator.github import GitHubOAuthenticator
 from oauthenticator.google import GoogleOAuthenticator
-from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthenticator, OAuthLogoutHandler
+from oauthenticator.oauth2 import (
+    STATE_COOKIE_NAME,
+    OAuthCallbackHandler,
+    OAuthenticator,
+    OAuthLoginHandler,
+    OAuthLogoutHandler,
+)
 from tornado import web
 from tornado.httpclient import HTTPClientError
 from tornado.httputil import url_concat
@@ -56,8 +63,24 @@ def _has_ended(token: dict[str, Any]) -> bool:
         return False
 
 
+class ProviderLoginHandler(OAuthLoginHandler):
+    """Leads to the provider."""
+
+    def set_state_cookie(self, state_cookie_value: str) -> None:
+        cookie = self.authenticator.state_cookie
+        self._set_cookie(cookie, state_cookie_value, expires_days=1, httponly=True)
+
+
 class ProviderCallbackHandler(OAuthCallbackHandler):
     """Where a provider leads people back to."""
+
+    def get_state_cookie(self) -> str:
+        """As oauthenticator does, which has one name for the cookies of all providers."""
+        if self._state_cookie is None:
+            cookie = self.authenticator.state_cookie
+            self._state_cookie = (self.get_secure_cookie(cookie) or b"").decode(errors="replace")
+            self.clear_cookie(cookie)
+        return str(self._state_cookie)
 
     def _request_summary(self) -> str:
         """For the log: JupyterHub 6.1.1 writes the code of a login there that failed."""
@@ -86,6 +109,7 @@ class ProviderLogoutHandler(EverywhereLogoutHandler, OAuthLogoutHandler):
 class _Provider(MayStay, OAuthenticator):
     """What the providers share; comes before one of oauthenticator's among the bases."""
 
+    login_handler = ProviderLoginHandler
     callback_handler = ProviderCallbackHandler
     logout_handler = ProviderLogoutHandler
 
@@ -96,6 +120,26 @@ class _Provider(MayStay, OAuthenticator):
     after_logout_url = Unicode(
         help="Where the provider leads to then; it has to be registered there."
     ).tag(config=True)
+
+    @property
+    def state_cookie(self) -> str:
+        """What binds a login to the browser and, of several providers, to the one it is at.
+
+        An answer of another one's is none (RFC 9700, 4.4): the signature has the name in it.
+        """
+        return f"{STATE_COOKIE_NAME}-{self.way}" if self.way else STATE_COOKIE_NAME
+
+    def login_url(self, base_url: str) -> str:
+        return str(url_path_join(base_url, self.way, "oauth_login"))
+
+    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+        """Where a login begins, and where the provider leads back to."""
+        own = f"/{self.way}" if self.way else ""
+        return [
+            (f"{own}/oauth_login", self.login_handler),
+            (f"{own}/oauth_callback", self.callback_handler),
+            ("/logout", self.logout_handler),
+        ]
 
     @default("enable_auth_state")
     def _enable_auth_state_default(self) -> bool:
@@ -234,8 +278,7 @@ class GitHub(_Provider, GitHubOAuthenticator):
 
     async def check_allowed(self, username: str, authentication: Any = None) -> bool:
         """Organisations have people by GitHub's names."""
-        groups = (authentication or {}).get("groups") or ()
-        if self.rules.now.admits(username, groups):
+        if self.admits(username, authentication):
             return True
         login = authentication["auth_state"][self.user_auth_state_key]["login"]
         return bool(await GitHubOAuthenticator.check_allowed(self, login, authentication))

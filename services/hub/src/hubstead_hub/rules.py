@@ -65,7 +65,11 @@ class Profile:
 class Rules:
     """What the settings say of people and of groups.
 
+    With several ways to log in, what is said of people and groups of one begins with its name and a
+    colon (hubstead_hub.may_stay.Ruled.called); who is blocked is so in each.
+
     + everyone: whoever can log in may.
+    + everyone_of: of several ways to log in, those by which whoever can log in may.
     + allowed, blocked, admins: names of the Hub's; who is blocked may not, whatever else holds.
     + allowed_groups, admin_groups: groups of the provider's.
     + names: what the provider calls somebody, lower-case, to the Hub's name.
@@ -76,6 +80,7 @@ class Rules:
     """
 
     everyone: bool = False
+    everyone_of: frozenset[str] = frozenset()
     allowed: frozenset[str] = frozenset()
     blocked: frozenset[str] = frozenset()
     admins: frozenset[str] = frozenset()
@@ -95,10 +100,11 @@ class Rules:
     def blocks(self, name: str) -> bool:
         return name in self.blocked
 
-    def admits(self, name: str, groups: Collection[str] = ()) -> bool:
-        """Whether the lists let somebody in who is not blocked."""
+    def admits(self, name: str, groups: Collection[str] = (), way: str = "") -> bool:
+        """Whether the lists let somebody in, of a way to log in, who is not blocked."""
         return (
             self.everyone
+            or way in self.everyone_of
             or name in self.allowed | self.admins
             or not (self.allowed_groups | self.admin_groups).isdisjoint(groups)
         )
@@ -112,6 +118,7 @@ def _of(document: Any) -> Rules:
     lists = ("allowed", "blocked", "admins", "allowed_groups", "admin_groups")
     return Rules(
         everyone=document["everyone"] is True,
+        everyone_of=frozenset(document.get("everyone_of", ())),
         names=dict(document["names"]),
         # not there in a file of an earlier version
         declared={name: Group(**_sets(each)) for name, each in document.get("groups", {}).items()},

@@ -43,7 +43,8 @@ if_wanted(site, node)
 if wants(site, "jupyterhub"):
     parts.spawner(site).deploy(site)
     parts.proxy(site).deploy(site)
-    parts.authenticator(site).deploy(site)
+    for way in parts.ways(site):
+        way.deploy(site)
     jupyterhub(site)
 if_wanted(site, jupyterlab)
 

@@ -6,4 +6,4 @@ from hubstead.wanted import alone
 
 site = here()
 
-alone(site, parts.authenticator(site).deploy, "saml")
+alone(site, parts.authenticators()["saml"].deploy, "saml")

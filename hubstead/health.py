@@ -61,7 +61,8 @@ def listening(expected: Iterable[Listener], of: str) -> Check:
 def of_hub(site: Site) -> Iterator[Check]:
     """On the hub host: the Hub and its parts."""
     credential = f"{hub.CREDENTIALS}/metrics"
-    yield from parts.authenticator(site).checks(site)
+    for way in parts.ways(site):
+        yield from way.checks(site)
     yield Check(
         name="Ask the Hub, and through it its database",
         part="The Hub",
@@ -160,7 +161,7 @@ def _page(site: Site) -> str:
 
 def _answer(site: Site) -> tuple[int, str]:
     """Its status, and a part of its text."""
-    return parts.authenticator(site).page if _is_hub(site) else Authenticator.page
+    return parts.login_page(site) if _is_hub(site) else Authenticator.page
 
 
 def _trust(site: Site) -> str:

@@ -56,7 +56,8 @@ def made_by(path: str, *arguments: str) -> dict[str, Any]:
 
 
 def settings_json(parts: Iterable[Configuration]) -> str:
-    """The text of settings.json for the parts together. Lists of one trait are joined.
+    """The text of settings.json for the parts together. Lists of one trait are joined, without
+    what is there.
 
     Raises ValueError where two parts give one trait different values: one of ours is wrong.
     """
@@ -68,7 +69,8 @@ def settings_json(parts: Iterable[Configuration]) -> str:
             section = merged.setdefault(name, {})
             for trait, value in traits.items():
                 if isinstance(value, list) and isinstance(section.get(trait, []), list):
-                    section[trait] = [*section.get(trait, []), *value]
+                    known = section.get(trait, [])
+                    section[trait] = [*known, *(item for item in value if item not in known)]
                 elif section.setdefault(trait, value) != value:
                     raise ValueError(f"{name}.{trait} is {section[trait]!r} and {value!r}")
     return json.dumps({"traits": merged, "code": code}, indent=2, sort_keys=True) + "\n"

@@ -18,28 +18,36 @@ PAGE = (200, 'class="service-login"')
 
 
 def configuration(
-    site: Site, name: str, client_id: str | None, traits: Mapping[str, Any]
+    site: Site, way: str, name: str, client_id: str | None, traits: Mapping[str, Any]
 ) -> hub.Configuration:
-    """What a class of hubstead_hub.oauth needs, and what is its own."""
+    """What a class of hubstead_hub.oauth needs, and what is its own.
+
+    + way: what the settings call it.
+    + name: of the class.
+    """
     return hub.Configuration(
         traits={
-            "JupyterHub": {"authenticator_class": f"hubstead_hub.oauth.{name}"},
             # what the provider is asked with again is kept in the database, encrypted
             "CryptKeeper": {"keys": [hub.credential("crypt-key")]},
             name: {
                 "client_id": client_id,
-                "client_secret": hub.credential("client-secret"),
-                "oauth_callback_url": callback(site),
+                "client_secret": hub.credential(_client_secret(site, way)),
+                "oauth_callback_url": callback(site, way),
                 **traits,
             },
         }
     )
 
 
-def credentials(site: Site, secret: str) -> dict[str, str]:
-    """Of the Hub's unit; `secret` is the name of the one that the provider gave."""
+def _client_secret(site: Site, way: str) -> str:
+    """The name of the credential, of which several providers have one each."""
+    return f"{way}-client-secret" if site[HubSettings].several_ways else "client-secret"
+
+
+def credentials(site: Site, way: str) -> dict[str, str]:
+    """Of the Hub's unit: what the provider gave, and what the Hub keeps its tokens by."""
     return {
-        "client-secret": site.secrets.brought(secret),
+        _client_secret(site, way): site.secrets.brought(f"hub_{way}_client_secret"),
         "crypt-key": site.secrets.generated("hub_crypt_key", secrets.HEX),
     }
 
@@ -49,14 +57,19 @@ def home(site: Site) -> str:
     return f"{site.url}{site[HubSettings].hub_base_url}"
 
 
-def callback(site: Site) -> str:
-    """Where a provider leads people to after a login."""
-    return f"{home(site)}hub/oauth_callback"
+def callback(site: Site, way: str) -> str:
+    """Where a provider leads people to after a login.
+
+    Each of several has its own, by which the Hub knows whose answer comes (RFC 9700, 4.4.2).
+    """
+    own = f"{way}/" if site[HubSettings].several_ways else ""
+    return f"{home(site)}hub/{own}oauth_callback"
 
 
-def told(site: Site) -> None:
+def told(site: Site, way: str) -> None:
     """Say at the end of a run what has to be registered at the provider."""
-    summarise(f"The provider has to know: {callback(site)}, and after a logout {home(site)}")
+    whose = f"The provider of {way!r}" if site[HubSettings].several_ways else "The provider"
+    summarise(f"{whose} has to know: {callback(site, way)}, and after a logout {home(site)}")
 
 
 def check(name: str, url: str) -> checks.Check:

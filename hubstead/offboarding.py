@@ -68,7 +68,7 @@ def _say(site: Site, name: str, found: offboard.Belongings) -> None:
     elif found.known:
         does.append("has the Hub end all sessions, and forget the account")
     logger.info(f"{host.name}: {name} leaves for good. This run {'; '.join(does)}.")
-    if site[HubSettings].hub_authenticator != "users-table":
+    if site[HubSettings].ways != ("users-table",):
         logger.warning(
             f"{host.name}: whoever the provider still lets in comes back as somebody new. "
             f"`hub_blocked_users` = [{name!r}] keeps {name} out."

@@ -13,10 +13,10 @@ from importlib import import_module
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
-from hubstead.hub import Configuration
+from hubstead.hub import Configuration, packaged
 from hubstead.operations.checks import Check
 from hubstead.settings.edge import EdgeSettings
-from hubstead.settings.jupyterhub import HubSettings
+from hubstead.settings.jupyterhub import FORMS, HubSettings
 from hubstead.settings.model import AUTHENTICATORS, PROXIES, SPAWNERS, Choice
 from hubstead.site import Site
 
@@ -77,10 +77,12 @@ class Part:
 class Authenticator(Part):
     """How people log in.
 
+    + authenticator_class: in the Hub's release, as MODULE.NAME.
     + page: the status of the login page (RFC 9110, 15), and a part of its text.
     + absent: the removal of all that `deploy` brings.
     """
 
+    authenticator_class: str
     page: tuple[int, str] = (200, 'name="password"')
     absent: Deploy = _nothing
 
@@ -157,9 +159,32 @@ def proxy(site: Site) -> Proxy:
     return _part(Proxy, PROXIES, site[EdgeSettings].proxy)
 
 
-def authenticator(site: Site) -> Authenticator:
-    """The one that the settings choose."""
-    return _part(Authenticator, AUTHENTICATORS, site[HubSettings].hub_authenticator)
+def ways(site: Site) -> tuple[Authenticator, ...]:
+    """How people log in by the settings, in the order of the login page; mostly one way."""
+    return tuple(_part(Authenticator, AUTHENTICATORS, way) for way in site[HubSettings].ways)
+
+
+def login_page(site: Site) -> tuple[int, str]:
+    """`Authenticator.page` of the whole: a form, where there is one, and else a button."""
+    form = next((way for way in site[HubSettings].ways if way in FORMS), site[HubSettings].ways[0])
+    return _part(Authenticator, AUTHENTICATORS, form).page
+
+
+def login(site: Site) -> Configuration:
+    """Which class of the Hub's release logs people in."""
+    classes = [part.authenticator_class for part in ways(site)]
+    if len(classes) == 1:
+        return Configuration({"JupyterHub": {"authenticator_class": classes[0]}})
+    return Configuration(
+        {
+            "JupyterHub": {
+                "authenticator_class": "hubstead_hub.several.Several",
+                # the login page, with a form and buttons
+                "template_paths": [packaged("hubstead_hub", "several_templates")],
+            },
+            "Several": {"ways": [*map(list, zip(site[HubSettings].ways, classes, strict=True))]},
+        }
+    )
 
 
 def spawner(site: Site) -> Spawner:
@@ -182,4 +207,4 @@ def hub_url(site: Site) -> str:
 
 def chosen(site: Site) -> tuple[Part, ...]:
     """All that the settings choose, in the order in which they are deployed."""
-    return spawner(site), proxy(site), authenticator(site)
+    return spawner(site), proxy(site), *ways(site)

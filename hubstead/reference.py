@@ -78,8 +78,8 @@ def _words(annotation: Any, plural: bool = False) -> str:
     if origin is dict:
         return f"dictionary of {_words(arguments[1], plural=True)}"
     if origin in (Union, types.UnionType):
-        (present,) = [argument for argument in arguments if argument is not type(None)]
-        return _words(present, plural)
+        present = [argument for argument in arguments if argument is not type(None)]
+        return " or ".join(_words(argument, plural) for argument in present)
     if issubclass(annotation, BaseModel):
         return "dictionaries" if plural else "dictionary"
     raise TypeError(f"no words for {annotation}")

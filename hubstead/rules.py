@@ -8,6 +8,7 @@ from hubstead import groups, hub
 from hubstead.operations import files
 from hubstead.settings.accounts import AccountsSettings
 from hubstead.settings.groups import GroupsSettings
+from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
 #: Read by hubstead_hub.rules, again whenever it is another
@@ -18,7 +19,8 @@ def written(site: Site) -> files.File:
     """The file, whose names are nobody's to read but the Hub's."""
     settings = site[AccountsSettings]
     document = {
-        "everyone": settings.hub_allow_everyone,
+        "everyone": settings.hub_allow_everyone is True,
+        **({"everyone_of": sorted(everyone)} if (everyone := settings.everyone_of) else {}),
         "allowed": sorted(settings.hub_allowed_users),
         "blocked": sorted(settings.hub_blocked_users),
         "admins": sorted(settings.hub_admins),
@@ -31,13 +33,12 @@ def written(site: Site) -> files.File:
     return files.File(f"{text}\n", mode="640", group=hub.USER)
 
 
-def asks_for_groups(site: Site) -> bool:
-    """Whether groups count, so that whoever knows people has to tell theirs."""
-    settings = site[AccountsSettings]
+def asks_for_groups(site: Site, way: str) -> bool:
+    """Whether groups of a way to log in count, so that whoever knows people has to tell theirs."""
+    settings = site[HubSettings]
     return bool(
-        settings.hub_allowed_groups
-        or settings.hub_admin_groups
-        or site[GroupsSettings].asks_for_groups
+        site[AccountsSettings].groups_of(settings, way)
+        or site[GroupsSettings].groups_of(settings, way)
     )
 
 

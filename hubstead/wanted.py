@@ -21,7 +21,7 @@ def _roles(site: Site) -> dict[str, bool]:
     """Role to whether the host at hand has it, in the order of deploys/all.py."""
     hub, lab = site.serves("jupyterhub"), site.serves("jupyterlab")
     spawner, proxy = site[HubSettings].hub_spawner, site[EdgeSettings].proxy
-    authenticator = site[HubSettings].hub_authenticator
+    ways = site[HubSettings].ways
     edge = site[EdgeSettings].edge if site.plays("edge") else None
     return {
         "base": True,
@@ -29,11 +29,11 @@ def _roles(site: Site) -> dict[str, bool]:
         "tls": True,
         "postgres": site.plays("db"),
         "python": hub or lab,
-        "userdb": lab or (hub and authenticator == "users-table"),
+        "userdb": lab or (hub and "users-table" in ways),
         "node": hub,
         **{name: hub and name == spawner for name in SPAWNERS.names},
         **{name: hub and name == proxy for name in PROXIES.names},
-        **{name: hub and name == authenticator for name in AUTHENTICATORS.names},
+        **{name: hub and name in ways for name in AUTHENTICATORS.names},
         "jupyterhub": hub,
         "jupyterlab": lab,
         "nginx": edge == "nginx",

@@ -139,7 +139,8 @@ class Leaving:
             "still": [
                 f"hub_{key}"
                 for key, where in (("allowed_users", "allowed"), ("admins", "admins"))
-                if self.plan.name in rules.get(where, ())
+                # of several ways to log in each entry begins with one
+                if self.plan.name in [entry.rpartition(":")[2] for entry in rules.get(where, ())]
             ],
             "volume": self._has_volume(),
         }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator
 
 from hubstead.settings.jupyterhub import HubSettings
-from hubstead.settings.model import Others, Settings
+from hubstead.settings.model import AUTHENTICATORS, Others, Settings
 
 #: As services/userdb (hubstead_userdb.names) and people's files have it
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
@@ -24,6 +24,18 @@ def user_name(value: str) -> str:
     return value
 
 
+def _named(value: str) -> str:
+    """The name of a person, after that of a way to log in where there are several."""
+    way, _, name = value.rpartition(":")
+    user_name(name if way in AUTHENTICATORS.names else value)
+    return value
+
+
+def named_in(entries: Iterable[str]) -> list[str]:
+    """People, as the Hub calls them, of entries that may begin with a way to log in."""
+    return [entry.rpartition(":")[2] for entry in entries]
+
+
 def _group(value: str) -> str:
     if not value.strip() or not value.isprintable():
         raise ValueError(f"{value!r} is not a group's name")
@@ -31,6 +43,8 @@ def _group(value: str) -> str:
 
 
 Names = list[Annotated[str, AfterValidator(user_name)]]
+#: With several ways to log in each begins with one and a colon
+OwnNames = list[Annotated[str, AfterValidator(_named)]]
 Groups = list[Annotated[str, AfterValidator(_group)]]
 
 
@@ -39,18 +53,22 @@ class AccountsSettings(Settings):
 
     prefixes = ("hub_",)
 
-    hub_allow_everyone: bool = Field(
-        False, description="Whoever the provider knows may log in; of GitHub that is everybody."
+    hub_allow_everyone: bool | list[Annotated[str, AUTHENTICATORS]] = Field(
+        False,
+        description="Whoever the provider knows may log in; of GitHub that is everybody. With "
+        '`hub_authenticators`: a list of those that this is for, such as ["oidc"].',
     )
-    hub_allowed_users: Names = Field(
+    hub_allowed_users: OwnNames = Field(
         [],
         description="Who may log in. Who is taken out loses login, tokens and server within a "
-        "minute; the files stay. With `users-table` that is the table's to say.",
+        "minute; the files stay. With `users-table` that is the table's to say. With "
+        "`hub_authenticators` these, admins, groups and the names that are mapped each begin with "
+        'the way that they are of: "oidc:ada".',
     )
     hub_blocked_users: Names = Field(
         [], description="Who may not, whatever else holds, in every way to log in."
     )
-    hub_admins: Names = Field(
+    hub_admins: OwnNames = Field(
         [], description="Who may log in, and is an admin of the Hub; with `users-table` also."
     )
     hub_allowed_groups: Groups = Field(
@@ -80,23 +98,90 @@ class AccountsSettings(Settings):
         return lower
 
     def check(self) -> None:
-        both = sorted({*self.hub_allowed_users, *self.hub_admins} & {*self.hub_blocked_users})
+        both = sorted({*self.let_in} & {*self.hub_blocked_users})
         if both:
             raise ValueError(f"`hub_blocked_users` has {both[0]!r}, who is also to be let in")
 
     def check_beside(self, others: Others) -> None:
+        hub = others[HubSettings]
+        everyone = self.hub_allow_everyone
+        if hub.several_ways:
+            if everyone is True:
+                raise ValueError(
+                    f"`hub_allow_everyone` = True with {list(hub.ways)!r}: say whose people that "
+                    f"is for, such as [{_ruled(hub)[0]!r}]"
+                )
+            for key, entries in self._rules.items():
+                for entry in entries:
+                    _check_entry(hub, key, entry)
+        elif isinstance(everyone, list) and everyone:
+            raise ValueError(
+                f"`hub_allow_everyone` = {everyone!r} is for several `hub_authenticators`: with "
+                "one it is True or False"
+            )
+        else:
+            for entry in (*self.hub_allowed_users, *self.hub_admins):
+                if ":" in entry:
+                    raise ValueError(
+                        f"{entry!r} names a way to log in, which is for several "
+                        f"`hub_authenticators`: with one it is {entry.rpartition(':')[2]!r}"
+                    )
         # which has no settings of its own
         check_provider(others, "pam", {})
 
     @property
-    def lets_somebody_in(self) -> bool:
-        """Whether there is a rule by which a provider's people may log in."""
-        return bool(
-            self.hub_allow_everyone
-            or self.hub_allowed_users
-            or self.hub_admins
-            or self.hub_allowed_groups
-            or self.hub_admin_groups
+    def let_in(self) -> list[str]:
+        """Whom rules let in by name, as the Hub calls them."""
+        return named_in([*self.hub_allowed_users, *self.hub_admins])
+
+    @property
+    def everyone_of(self) -> list[str]:
+        """Of several ways to log in, those whose people may all."""
+        everyone = self.hub_allow_everyone
+        return everyone if isinstance(everyone, list) else []
+
+    @property
+    def _rules(self) -> dict[str, Iterable[str]]:
+        """What is said of a provider's people and groups, by key."""
+        return {
+            "hub_allow_everyone": [f"{way}:" for way in self.everyone_of],
+            "hub_allowed_users": self.hub_allowed_users,
+            "hub_admins": self.hub_admins,
+            "hub_allowed_groups": self.hub_allowed_groups,
+            "hub_admin_groups": self.hub_admin_groups,
+            "hub_username_map": self.hub_username_map,
+        }
+
+    def lets_somebody_in(self, hub: HubSettings, way: str) -> bool:
+        """Whether there is a rule by which people of a way may log in."""
+        rules = {key: of for key, of in self._rules.items() if key != "hub_username_map"}
+        return self.hub_allow_everyone is True or any(
+            hub.entries_of(way, entries) for entries in rules.values()
+        )
+
+    def groups_of(self, hub: HubSettings, way: str) -> list[str]:
+        """Groups that let people of a way in, as it calls them."""
+        return hub.entries_of(way, (*self.hub_allowed_groups, *self.hub_admin_groups))
+
+
+def _ruled(hub: HubSettings) -> list[str]:
+    """The ways to log in of which rules say who may."""
+    return [way for way in hub.ways if way != "users-table"]
+
+
+def _check_entry(hub: HubSettings, key: str, entry: str) -> None:
+    """Raises ValueError for an entry that does not say whose, of several ways to log in."""
+    way, mark, rest = entry.partition(":")
+    if not mark or way not in hub.ways:
+        raise ValueError(
+            f"`{key}`: {entry.removesuffix(':')!r} is of none of `hub_authenticators` = "
+            f"{hub.hub_authenticators!r}: with several an entry says whose it is, such as "
+            f"'{_ruled(hub)[0]}:{rest or entry}'"
+        )
+    if way == "users-table" and key != "hub_admins":
+        raise ValueError(
+            f"`{key}`: {entry.removesuffix(':')!r} is of the users table, which says itself who "
+            "is in it: `hub_users` and `hub-users`"
         )
 
 
@@ -113,15 +198,17 @@ def check_provider(
 ) -> None:
     """Refuse a way to log in that is chosen and not settled. Raises ValueError.
 
-    + name: the value of `hub_authenticator`.
+    + name: of the way.
     + needed: key to value of what must be set.
     + own_rule: a key of the provider's own that lets people in, and `lets_in` whether it does.
     """
-    if others[HubSettings].hub_authenticator != name:
+    hub = others[HubSettings]
+    if name not in hub.ways:
         return
     missing = [f"`{key}`" for key, value in needed.items() if not value]
     if missing:
-        raise ValueError(f"`hub_authenticator` = {name!r} needs {' and '.join(missing)}")
-    if not lets_in and not others[AccountsSettings].lets_somebody_in:
+        raise ValueError(f"{hub.choice(name)} needs {' and '.join(missing)}")
+    if not lets_in and not others[AccountsSettings].lets_somebody_in(hub, name):
         rules = f"`{own_rule}`, {RULES}" if own_rule else RULES
-        raise ValueError(f"`hub_authenticator` = {name!r} lets nobody in: say who may by {rules}")
+        whose = f", of entries that begin with '{name}:'" if hub.several_ways else ""
+        raise ValueError(f"{hub.choice(name)} lets nobody in: say who may by {rules}{whose}")

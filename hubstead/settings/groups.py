@@ -146,12 +146,20 @@ class GroupsSettings(Settings):
     def check_beside(self, others: Others) -> None:
         hub = others[HubSettings]
         for name, group in self.hub_groups.items():
-            if (group.source or group.teachers_from) and hub.hub_authenticator not in TELLING:
-                raise ValueError(
-                    f"`hub_groups`: {name!r} has people `from` groups of the provider's, of which "
-                    f"`hub_authenticator` = {hub.hub_authenticator!r} tells nothing; "
-                    f"{', '.join(TELLING)} do. Name them in `members`"
-                )
+            for source in (*group.source, *group.teachers_from):
+                way = source.partition(":")[0] if hub.several_ways else hub.ways[0]
+                if way not in hub.ways:
+                    raise ValueError(
+                        f"`hub_groups`: {name!r} has people `from` {source!r}, and with several "
+                        "`hub_authenticators` that says whose group it is, such as "
+                        f"'{hub.ways[-1]}:{source}'"
+                    )
+                if way not in TELLING:
+                    raise ValueError(
+                        f"`hub_groups`: {name!r} has people `from` groups of the provider's, of "
+                        f"which {hub.choice(way)} tells nothing; {', '.join(TELLING)} do. Name "
+                        "them in `members`"
+                    )
         together = hub.hub_servers_memory
         declared = [
             *((f"`hub_groups`: {name!r}", each.memory) for name, each in self.hub_groups.items()),
@@ -191,7 +199,8 @@ class GroupsSettings(Settings):
         declared = [group.idle_timeout for group in self.hub_groups.values()]
         return [each for each in declared if each is not None]
 
-    @property
-    def asks_for_groups(self) -> bool:
-        """Whether whoever knows people has to tell their groups."""
-        return any(group.source or group.teachers_from for group in self.hub_groups.values())
+    def groups_of(self, hub: HubSettings, way: str) -> list[str]:
+        """Groups of a provider's whose people are in one here, as the provider calls them."""
+        groups = self.hub_groups.values()
+        sources = [each for group in groups for each in (*group.source, *group.teachers_from)]
+        return hub.entries_of(way, sources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -17,6 +18,8 @@ SYSTEMS = {
 }  # fmt: skip
 #: Seconds: the least for which a server runs, and at the most from one look to the next
 SHORTEST, INTERVAL = 10, 300
+#: Ways to log in by a name and a password in the Hub's own form; a login page has one form
+FORMS = ("ldap", "pam", "users-table")
 
 
 def own_directory(value: str) -> str:
@@ -45,6 +48,11 @@ class HubSettings(Settings):
         "users-table",
         description="How people log in (docs/accounts.md); users-table: `hub_users` and "
         "`hub-users`.",
+    )
+    hub_authenticators: list[Annotated[str, AUTHENTICATORS]] = Field(
+        [],
+        description="In the place of `hub_authenticator` several ways at once, in the order of the "
+        'login page: ["users-table", "oidc"] (docs/accounts.md, Several at once).',
     )
     hub_spawner: Annotated[str, SPAWNERS] = Field(
         "docker",
@@ -194,7 +202,32 @@ class HubSettings(Settings):
             raise ValueError("two directories have one place in servers")
         return value
 
+    @field_validator("hub_authenticators")
+    @classmethod
+    def _beside_each_other(cls, value: list[str]) -> list[str]:
+        twice = sorted({name for name in value if value.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} is there twice")
+        forms = [name for name in value if name in FORMS]
+        if len(forms) > 1:
+            raise ValueError(
+                f"{' and '.join(map(repr, forms))} would both have the one form of the login page, "
+                "and nobody could say whose password is asked for: keep one of them"
+            )
+        if "token" in value and len(value) > 1:
+            raise ValueError(
+                "'token' is no login at all, and needs none beside it: a service of "
+                "`hub_service_accounts` makes people and tokens with every way to log in"
+            )
+        return value
+
     def check(self) -> None:
+        alone = "hub_authenticator" in self.model_fields_set
+        if alone and self.hub_authenticators and self.ways != (self.hub_authenticator,):
+            raise ValueError(
+                f"`hub_authenticator` = {self.hub_authenticator!r} and `hub_authenticators` = "
+                f"{self.hub_authenticators!r} say different things: remove one of them"
+            )
         if self.hub_file_quota and not self.hub_disk_quota:
             raise ValueError(
                 f"`hub_file_quota` = {self.hub_file_quota} is for who has a `hub_disk_quota`, too: "
@@ -218,6 +251,29 @@ class HubSettings(Settings):
                 f"`hub_servers_memory` = {together!r} is less than one server may have: "
                 f"`hub_memory_limit` = {self.hub_memory_limit!r}"
             )
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """How people log in, in the order of the login page; mostly one way."""
+        return tuple(self.hub_authenticators) or (self.hub_authenticator,)
+
+    @property
+    def several_ways(self) -> bool:
+        """Whether each entry of a rule has to say of whose people it is (docs/accounts.md)."""
+        return len(self.ways) > 1
+
+    def choice(self, way: str) -> str:
+        """A way of `ways` in words, for errors."""
+        if self.hub_authenticators:
+            return f"{way!r} of `hub_authenticators`"
+        return f"`hub_authenticator` = {way!r}"
+
+    def entries_of(self, way: str, entries: Iterable[str]) -> list[str]:
+        """Those entries of a rule that are for people of a way, as it calls them itself."""
+        if not self.several_ways:
+            return list(entries)
+        sign = f"{way}:"
+        return [entry.removeprefix(sign) for entry in entries if entry.startswith(sign)]
 
     @property
     def files_limits(self) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator
 
-from hubstead.settings.accounts import AccountsSettings, user_name
+from hubstead.settings.accounts import AccountsSettings, named_in, user_name
 from hubstead.settings.groups import GroupsSettings
 from hubstead.settings.jupyterhub import HubSettings, own_directory
 from hubstead.settings.model import Others, Settings
@@ -46,8 +46,8 @@ class OffboardSettings(Settings):
         """Settings that still name who leaves."""
         name = self.offboard_user
         named = {
-            "hub_allowed_users": name in accounts.hub_allowed_users,
-            "hub_admins": name in accounts.hub_admins,
+            "hub_allowed_users": name in named_in(accounts.hub_allowed_users),
+            "hub_admins": name in named_in(accounts.hub_admins),
             "hub_username_map": name in accounts.hub_username_map.values(),
             **{
                 f"hub_groups['{group}']": name in (*each.members, *each.teachers)

@@ -58,10 +58,10 @@ class ServicesSettings(Settings):
         return value
 
     def check_beside(self, others: Others) -> None:
-        if others[HubSettings].hub_authenticator == "token" and not self.hub_service_accounts:
+        if others[HubSettings].ways == ("token",) and not self.hub_service_accounts:
             raise ValueError(
-                "`hub_authenticator` = 'token' lets nobody in without a program that makes people "
-                "and their tokens: name it in `hub_service_accounts`"
+                f"{others[HubSettings].choice('token')} lets nobody in without a program that "
+                "makes people and their tokens: name it in `hub_service_accounts`"
             )
 
 

@@ -1,7 +1,8 @@
 """Another way to log in is one setting: OpenID Connect, SAML, GitHub, Google, with real servers.
 
-One host that served people of the users table goes from one to the next, and one lab host plays
-them all. Who may not is refused, who leaves is out within a minute, and nobody else notices.
+One host that served people of the users table gets a provider beside that, goes from one to the
+next then, and one lab host plays them all. Who may not is refused, who leaves is out within a
+minute, and nobody else notices.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.chromium import (
     PATIENCE,
@@ -36,6 +37,8 @@ pytestmark = pytest.mark.slow
 HUB = f"https://{NAME}"
 #: Seconds in which who left is out
 MINUTE = 60
+#: The users table and a provider, at once
+SEVERAL = "several"
 PEOPLE = {
     "alice": Person("pw of alice", ("staff",), "alice@campus.example", domain="campus.example"),
     "bob": Person("pw of bob", ("lab",), "bob@campus.example", domain="campus.example"),
@@ -43,12 +46,20 @@ PEOPLE = {
     "eve": Person("pw of eve", (), "eve@elsewhere.example"),
     "../eve": Person("pw of eve", ("lab",), "eve2@elsewhere.example"),
 }
+OIDC = {
+    "hub_oidc_client_id": "hub",
+    "hub_oidc_issuer": "https://id.example.net",
+    "hub_oidc_name": "Campus",
+}
 #: What each way to log in needs beside its name
 SETTINGS = {
-    "oidc": {
-        "hub_oidc_client_id": "hub",
-        "hub_oidc_issuer": "https://id.example.net",
-        "hub_oidc_name": "Campus",
+    SEVERAL: OIDC
+    | {
+        "hub_authenticators": ["users-table", "oidc"],
+        "hub_allowed_groups": ["oidc:lab", "oidc:staff"],
+    },
+    "oidc": OIDC
+    | {
         "hub_allowed_groups": ["lab"],
         "hub_admin_groups": ["staff"],
     },
@@ -79,7 +90,8 @@ class Campus:
     def deploy(self, authenticator: str, **changes: object) -> None:
         """Deploy with other rules, or another way to log in, whose second run changes nothing."""
         trusted = {"base_ca_certificates": self.provider.trusted}
-        settings = {"hub_authenticator": authenticator} | SETTINGS[authenticator] | trusted
+        settings = {"hub_authenticator": authenticator} if authenticator != SEVERAL else {}
+        settings |= SETTINGS[authenticator] | trusted
         self.service.settings = tuple(
             f"{key}={value if isinstance(value, str) else json.dumps(value)}"
             for key, value in (settings | changes).items()
@@ -96,7 +108,9 @@ class Campus:
 
     def try_to_log_in(self, name: str) -> tuple[HubClient, httpx.Response]:
         client = HubClient(self.service.site, name)
-        path = "hub/saml/login" if self.way == "saml" else "hub/oauth_login"
+        path = {"saml": "hub/saml/login", SEVERAL: "hub/oidc/oauth_login"}.get(
+            self.way, "hub/oauth_login"
+        )
         password = f"pw of {name.removeprefix('../')}"
         return client, self.provider.log_in(client, name, password, path)
 
@@ -126,7 +140,8 @@ class Campus:
 
 
 @pytest.fixture(scope="module")
-def campus(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campus]:
+def before(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campus]:
+    """The host with people of the users table, and the provider beside it."""
     with pytest.MonkeyPatch.context() as environment:
         service = deployed.alone()
         # somebody of the users table, with a session and a notebook
@@ -135,22 +150,89 @@ def campus(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with identity_provider(
             service.lab,
             tmp_path_factory.mktemp("authority"),
-            callbacks=[f"{HUB}/hub/oauth_callback"],
+            callbacks=[f"{HUB}/hub/oauth_callback", f"{HUB}/hub/oidc/oauth_callback"],
             after_logout=[f"{HUB}/"],
         ) as provider:
-            for name in SETTINGS:
+            for name in ("oidc", "github", "google"):
                 variable = f"HUBSTEAD_HUB_{name.upper()}_CLIENT_SECRET"
                 environment.setenv(variable, provider.client_secret)
             provider.people(PEOPLE)
             provider.org_members({"campus": ["alice", "bob", "carol"]})
-            campus = Campus(service, provider, alice)
-            campus.deploy("oidc")
-            yield campus
+            yield Campus(service, provider, alice)
+
+
+@pytest.fixture(scope="module")
+def campus(before: Campus) -> Campus:
+    before.deploy("oidc")
+    return before
 
 
 def kept(kernel: Kernel) -> bool:
     """Whether the kernel is the one that had this variable."""
     return kernel.run("print(kept)") == "kept\n"
+
+
+def test_a_provider_comes_beside_the_users_table(
+    before: Campus, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """Both at once; whoever was there stays, and keeps the name."""
+    service, provider, alice = before.service, before.provider, before.before
+    with alice.kernel() as kernel:
+        kernel.run("kept = 'kept'")
+        before.deploy(SEVERAL)
+        assert kept(kernel) and alice.is_logged_in()
+        assert f"{HUB}/hub/oidc/oauth_callback, and after a logout {HUB}/" in before.output
+        both_log_in(before, tmp_path_factory, tmp_path)
+        client, answer = before.try_to_log_in("alice")
+        assert answer.status_code == 403 and not client.is_logged_in()
+        carol = before.person("carol")
+        assert service.visitor("bob").try_to_log_in(PASSWORD).status_code == 403
+        provider.people({name: who for name, who in PEOPLE.items() if name != "carol"})
+        eventually("carol is out", lambda: before.is_out(carol), MINUTE)
+        assert kept(kernel) and alice.is_logged_in()
+    provider.people(PEOPLE)
+    journal = service.sudo("journalctl -u jupyterhub --since -10min")
+    assert "Traceback" not in journal
+
+
+def both_log_in(campus: Campus, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """By the form and by the button of one page, in Chromium, as two people of different names."""
+    site, provider = campus.service.site, campus.provider
+    home = trusting_home(tmp_path_factory.mktemp("home"), site.ca, provider.ca)
+    with chromium(home, **{NAME: site.address}, **provider.names) as browser:
+
+        def at_the_provider(name: str) -> Page:
+            page = context(browser).new_page()
+            page.goto(f"{HUB}/hub/login")
+            page.get_by_role("button", name="Sign in with Campus").click()
+            page.get_by_label("Username").fill(name)
+            page.get_by_label("Password").fill(f"pw of {name}")
+            page.get_by_role("button", name="Log in").click()
+            return page
+
+        page = context(browser).new_page()
+        page.goto(f"{HUB}/hub/login")
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.screenshot(path=tmp_path / f"login-{width}.png")
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.get_by_label("Username").fill("alice")
+        page.get_by_label("Password:").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        pages = {"alice": page, "bob": at_the_provider("bob")}
+        for name, page in pages.items():
+            lab = f"https://{name}.{NAME}/user/{name}/lab"
+            page.wait_for_url(f"{lab}**", timeout=PATIENCE)
+            open_notebook(page, lab)
+            assert compute(page, "print(6*7)") == "42\n"
+        refused = at_the_provider("alice")
+        expect(refused.get_by_text("logs in here another way")).to_be_visible()
+        refused.screenshot(path=tmp_path / "refused.png")
+        # out of the provider as well: its form is there again
+        page.goto(f"{HUB}/hub/logout")
+        page.goto(f"{HUB}/hub/login")
+        page.get_by_role("button", name="Sign in with Campus").click()
+        expect(page.get_by_label("Username")).to_be_visible()
 
 
 def test_files_stay_and_sessions_do_not(campus: Campus) -> None:

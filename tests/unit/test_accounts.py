@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hubstead.operations import openid, providers
 from hubstead.settings.model import check
 from hubstead.settings.services import SCOPES
 from tests.kit.certificates import sign
-from tests.unit.plans import HUB, TRUST, Plan, Run
+from tests.unit.plans import HUB, PROJECT, TRUST, Plan, Run
 
 ISSUER = "https://login.example.org/realms/lab"
 DOCUMENT = {
@@ -37,6 +38,18 @@ LDAP = {
     "hub_ldap_bind_dn": "cn=hub,dc=example,dc=org",
 }
 SAML = {"hub_authenticator": "saml", "hub_saml_metadata": "https://login.example.org/saml"}
+#: All three at once
+SEVERAL = {
+    "hub_authenticators": ["users-table", "github", "oidc"],
+    "hub_oidc_issuer": ISSUER,
+    "hub_oidc_client_id": "hub",
+    "hub_github_client_id": "Iv1",
+}
+LDAP_AND_OIDC = {
+    **{key: value for key, value in (LDAP | OIDC).items() if key != "hub_authenticator"},
+    "hub_authenticators": ["ldap", "oidc"],
+}
+BOTH_ADAS = {"hub_allowed_users": ["oidc:ada", "github:ada"]}
 GROUPS = {"hub_ldap_group_base": "ou=groups,dc=example,dc=org"}
 ADA = {"hub_allowed_users": ["ada"]}
 
@@ -57,6 +70,19 @@ ADA = {"hub_allowed_users": ["ada"]}
         LDAP | ADA | {"hub_ldap_filter": r"(&(|(ou=a)(ou=b\2a))(!(x:1.2.803:=2))(mail=*@x.org))"},
         SAML | ADA | {"hub_saml_username_attribute": "urn:oid:0.9.2342.19200300.100.1.1"},
         SAML | {"hub_admin_groups": ["staff"], "hub_saml_metadata": "idp.xml"},
+        SEVERAL | BOTH_ADAS,
+        SEVERAL | {"hub_allow_everyone": ["oidc", "github"]},
+        SEVERAL | {"hub_allowed_groups": ["oidc:Labor: x"], "hub_github_organizations": ["lab"]},
+        SEVERAL | BOTH_ADAS | {"hub_admins": ["users-table:grace", "oidc:grace"]},
+        SEVERAL | BOTH_ADAS | {"hub_username_map": {"oidc:ada": "a", "github:ada": "ada"}},
+        SEVERAL | BOTH_ADAS | {"hub_groups": {"lab": {"from": ["oidc:lab"], "members": ["ada"]}}},
+        OIDC | ADA | {"hub_authenticators": ["oidc"]},
+        {
+            **LDAP_AND_OIDC,
+            **GROUPS,
+            "hub_allowed_groups": ["ldap:lab"],
+            "hub_allow_everyone": ["oidc"],
+        },
         # settled for another day
         {"hub_github_client_id": "Iv1", "hub_oidc_issuer": ISSUER},
         {"hub_blocked_users": ["eve"]},
@@ -134,6 +160,54 @@ def test_a_way_to_log_in_is_settled(data: dict[str, Any]) -> None:
         ),
         (SAML | ADA | {"hub_saml_username_attribute": " "}, ["`hub_saml_username_attribute`"]),
         (SAML | ADA | {"hub_saml_session_hours": 0}, ["`hub_saml_session_hours`"]),
+        ({"hub_authenticators": ["oidc", "odic"]}, ["`hub_authenticators[1]`", "'oidc'"]),
+        ({"hub_authenticators": ["github", "oidc", "github"]}, ["'github' is there twice"]),
+        (
+            {"hub_authenticators": ["pam", "oidc", "ldap"]},
+            ["'pam' and 'ldap' would both have the one form"],
+        ),
+        ({"hub_authenticators": ["oidc", "token"]}, ["'token' is no login at all"]),
+        (
+            SEVERAL | BOTH_ADAS | {"hub_authenticator": "oidc"},
+            ["`hub_authenticator` = 'oidc' and `hub_authenticators` = ", "remove one of them"],
+        ),
+        (
+            SEVERAL | {"hub_allowed_users": ["oidc:ada"]},
+            ["'github' of `hub_authenticators` lets nobody in", "begin with 'github:'"],
+        ),
+        (SEVERAL | {"hub_allowed_users": ["github:ada"]}, ["'oidc' of `hub_authenticators`"]),
+        (
+            SEVERAL | BOTH_ADAS | {"hub_github_client_id": None},
+            ["'github' of `hub_authenticators` needs `hub_github_client_id`"],
+        ),
+        (
+            SEVERAL | {"hub_allowed_users": ["oidc:ada", "github:ada", "ada"]},
+            ["`hub_allowed_users`: 'ada' is of none of", "such as 'github:ada'"],
+        ),
+        (SEVERAL | BOTH_ADAS | {"hub_admins": ["google:ada"]}, ["`hub_admins`: 'google:ada'"]),
+        (SEVERAL | BOTH_ADAS | {"hub_allowed_groups": ["lab"]}, ["`hub_allowed_groups`: 'lab'"]),
+        (SEVERAL | BOTH_ADAS | {"hub_username_map": {"a@b.org": "a"}}, ["'github:a@b.org'"]),
+        (SEVERAL | {"hub_allow_everyone": True}, ["say whose people", "['github']"]),
+        (SEVERAL | BOTH_ADAS | {"hub_allow_everyone": ["saml"]}, ["`hub_allow_everyone`: 'saml'"]),
+        (
+            SEVERAL | BOTH_ADAS | {"hub_allow_everyone": ["users-table"]},
+            ["'users-table' is of the users table, which says itself"],
+        ),
+        (SEVERAL | BOTH_ADAS | {"hub_blocked_users": ["ada"]}, ["`hub_blocked_users` has 'ada'"]),
+        (
+            SEVERAL | BOTH_ADAS | {"hub_groups": {"lab": {"from": ["lab"]}}},
+            ["'lab' has people `from` 'lab'", "'oidc:lab'"],
+        ),
+        (
+            SEVERAL | BOTH_ADAS | {"hub_groups": {"lab": {"from": ["github:lab"]}}},
+            ["'github' of `hub_authenticators` tells nothing"],
+        ),
+        (
+            LDAP_AND_OIDC | {"hub_allowed_groups": ["ldap:lab", "oidc:lab"]},
+            ["`hub_ldap_group_base`", "'lab'"],
+        ),
+        (OIDC | {"hub_allow_everyone": ["oidc"]}, ["with one it is True or False"]),
+        (OIDC | {"hub_allowed_users": ["oidc:ada"]}, ["with one it is 'ada'"]),
         ({"hub_authenticator": "odic"}, ["'github'", "'oidc'"]),
         ({"hub_authenticator": "token"}, ["`hub_service_accounts`"]),
         ({"hub_service_accounts": {"portal": ["admin:user"]}}, ["'admin:user'", "no scope"]),
@@ -242,6 +316,52 @@ def test_other_providers_are_told_theirs(
     assert traits(run)[name].items() >= expected.items()
 
 
+def test_several_ways_are_one_login_page(plan: Plan, brought: object) -> None:
+    run = plan(
+        data=SEVERAL
+        | {"hub_allow_everyone": ["oidc"], "hub_allowed_users": ["github:ada"]}
+        | {"hub_admin_groups": ["oidc:staff"], "hub_names": ["hub.example.org"]}
+    )
+    run.execute()
+    told = traits(run)
+    assert told["JupyterHub"]["authenticator_class"] == "hubstead_hub.several.Several"
+    assert told["Several"]["ways"] == [
+        ["users-table", "hubstead_hub.authenticator.UsersTableAuthenticator"],
+        ["github", "hubstead_hub.oauth.GitHub"],
+        ["oidc", "hubstead_hub.oauth.OpenIDConnect"],
+    ]
+    paths = {path["path"] for path in told["JupyterHub"]["template_paths"]}
+    assert paths == {"templates", "table_templates", "several_templates"}
+    unit = run.files["/etc/systemd/system/jupyterhub.service"]
+    for way, name in (("oidc", "OpenIDConnect"), ("github", "GitHub")):
+        provider = told[name]
+        assert provider["oauth_callback_url"] == f"https://hub.example.org/hub/{way}/oauth_callback"
+        assert provider["client_secret"] == {"credential": f"{way}-client-secret"}
+        secret = run.files[f"/etc/jupyterhub/credentials/{way}-client-secret"]
+        assert secret == f"the secret of {way.upper()}"
+        assert f"LoadCredential={way}-client-secret:" in unit
+    assert told["OpenIDConnect"]["manage_groups"] is True and "manage_groups" not in told["GitHub"]
+    assert told["CryptKeeper"]["keys"] == [{"credential": "crypt-key"}]
+    rules = json.loads(run.files["/etc/hubstead/hub-rules.json"])
+    assert rules["everyone"] is False and rules["everyone_of"] == ["oidc"]
+    assert rules["allowed"] == ["github:ada"] and rules["admin_groups"] == ["oidc:staff"]
+    assert [name for name in run.names if name.startswith("userdb")]
+    checked = [name for name in run.names if name.startswith("verify | Ask ")]
+    for one in ("the users table", "GitHub", "the provider"):
+        assert f"verify | Ask {one}" in checked
+    locks = [text for text in run.sent.inputs if "oauthenticator==" in text]
+    assert {text.count("oauthenticator==") for text in locks} == {1}
+    assert "the secret of" not in "\n".join(run.sent.commands)
+
+
+def test_a_list_of_one_is_as_the_one(plan: Plan, brought: object) -> None:
+    one, listed = plan(data=OIDC | ADA), plan(data=OIDC | ADA | {"hub_authenticators": ["oidc"]})
+    one.execute()
+    before = one.files
+    listed.execute()
+    assert listed.files == before
+
+
 def test_the_hub_is_told_where_the_directory_is(plan: Plan, brought: object) -> None:
     run = plan(data=LDAP | GROUPS | {"hub_allowed_groups": ["lab"]})
     run.execute()
@@ -344,6 +464,16 @@ def test_services_have_a_token_and_a_role_each(plan: Plan) -> None:
     tokens = [run.files[f"/etc/jupyterhub/credentials/service-{name}"] for name in services]
     assert len(set(tokens)) == 2 and {len(token) for token in tokens} == {64}
     assert not [token for token in tokens if token in "\n".join(run.sent.commands)]
+
+
+def test_examples_of_the_documentation_are_right() -> None:
+    page = (PROJECT / "docs/accounts.md").read_text()
+    examples = re.findall("^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert any("hub_authenticators" in example for example in examples)
+    for example in examples:
+        data: dict[str, Any] = {}
+        exec(example, {}, data)
+        assert check(TRUST | data) == [], example
 
 
 def test_scopes_are_those_of_the_hubs_release() -> None:

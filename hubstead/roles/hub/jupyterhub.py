@@ -268,7 +268,7 @@ def jupyterhub(site: Site) -> None:
         site,
         name="Build the release of JupyterHub",
         component="hub",
-        parts=[part.lock for part in chosen if part.lock],
+        parts=list(dict.fromkeys(part.lock for part in chosen if part.lock)),
         wheels=wheels.of("hub"),
     )
     files.present(
@@ -292,6 +292,7 @@ def jupyterhub(site: Site) -> None:
                         people.configuration(site),
                         rules.configuration(),
                         groups.configuration(site),
+                        parts.login(site),
                         *(part.configuration(site) for part in chosen),
                         _culler(site),
                         _services(site),

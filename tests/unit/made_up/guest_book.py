@@ -21,10 +21,9 @@ class GuestBookSettings(Settings):
 def _configuration(site: Site) -> hub.Configuration:
     return hub.Configuration(
         traits={
-            "JupyterHub": {"authenticator_class": "guest-book"},
             "GuestBook": {"pages": site[GuestBookSettings].guest_book_pages},
         }
     )
 
 
-PART = Authenticator(configuration=_configuration)
+PART = Authenticator(authenticator_class="guest-book", configuration=_configuration)

@@ -52,6 +52,7 @@ def _configuration(site: Site) -> hub.Configuration:
     organizations = settings.hub_github_organizations
     return oauth.configuration(
         site,
+        "github",
         "GitHub",
         settings.hub_github_client_id,
         {
@@ -64,11 +65,12 @@ def _configuration(site: Site) -> hub.Configuration:
 
 
 PART = Authenticator(
+    authenticator_class="hubstead_hub.oauth.GitHub",
     configuration=_configuration,
-    credentials=lambda site: oauth.credentials(site, "hub_github_client_secret"),
+    credentials=lambda site: oauth.credentials(site, "github"),
     lock=oauth.LOCK,
     page=oauth.PAGE,
-    deploy=oauth.told,
+    deploy=lambda site: oauth.told(site, "github"),
     checks=lambda site: (oauth.check("GitHub", site[GithubSettings].hub_github_url),),
     grounds=lambda site: (checks.found(site[GithubSettings].hub_github_url),),
 )

@@ -50,6 +50,7 @@ def _configuration(site: Site) -> hub.Configuration:
     domain = settings.hub_google_domain
     return oauth.configuration(
         site,
+        "google",
         "Google",
         settings.hub_google_client_id,
         {"hosted_domain": [domain], "whole_domain": True} if domain else {},
@@ -57,11 +58,12 @@ def _configuration(site: Site) -> hub.Configuration:
 
 
 PART = Authenticator(
+    authenticator_class="hubstead_hub.oauth.Google",
     configuration=_configuration,
-    credentials=lambda site: oauth.credentials(site, "hub_google_client_secret"),
+    credentials=lambda site: oauth.credentials(site, "google"),
     lock=oauth.LOCK,
     page=oauth.PAGE,
-    deploy=oauth.told,
+    deploy=lambda site: oauth.told(site, "google"),
     checks=lambda site: (oauth.check("Google", "https://www.googleapis.com"),),
     grounds=lambda site: (checks.found("https://www.googleapis.com"),),
 )

@@ -95,11 +95,10 @@ class LdapSettings(Settings):
     def check_beside(self, others: Others) -> None:
         needed = {"hub_ldap_url": self.hub_ldap_url, "hub_ldap_base": self.hub_ldap_base}
         check_provider(others, "ldap", needed)
-        accounts = others[AccountsSettings]
-        groups = [*accounts.hub_allowed_groups, *accounts.hub_admin_groups]
+        hub = others[HubSettings]
+        groups = others[AccountsSettings].groups_of(hub, "ldap")
         short = [group for group in groups if "=" not in group]
-        chosen = others[HubSettings].hub_authenticator == "ldap"
-        if chosen and short and not self.hub_ldap_group_base:
+        if "ldap" in hub.ways and short and not self.hub_ldap_group_base:
             raise ValueError(
                 f"{short[0]!r} is a group by its `cn`, which anybody may have elsewhere: say where "
                 "groups are by `hub_ldap_group_base`, or write its whole name"
@@ -130,15 +129,13 @@ def _configuration(site: Site) -> hub.Configuration:
         "filter": settings.hub_ldap_filter or "",
         "group_base": settings.hub_ldap_group_base or "",
         "group_filter": settings.hub_ldap_group_filter,
-        "manage_groups": rules.asks_for_groups(site),
+        "manage_groups": rules.asks_for_groups(site, "ldap"),
         "servers_network": parts.servers_network(site),
     }
     if settings.hub_ldap_bind_dn:
         traits["bind_dn"] = settings.hub_ldap_bind_dn
         traits["bind_password"] = hub.credential(_PASSWORD)
-    return hub.Configuration(
-        traits={"JupyterHub": {"authenticator_class": "hubstead_hub.ldap.Ldap"}, "Ldap": traits}
-    )
+    return hub.Configuration(traits={"Ldap": traits})
 
 
 def _credentials(site: Site) -> dict[str, str]:
@@ -164,6 +161,7 @@ def _check(site: Site) -> checks.Check:
 
 
 PART = Authenticator(
+    authenticator_class="hubstead_hub.ldap.Ldap",
     configuration=_configuration,
     credentials=_credentials,
     lock="ldap",

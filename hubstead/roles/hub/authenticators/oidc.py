@@ -75,6 +75,7 @@ def _configuration(site: Site) -> hub.Configuration:
     document = openid.document(settings.hub_oidc_issuer, site[BaseSettings].base_ca_certificates)
     return oauth.configuration(
         site,
+        "oidc",
         "OpenIDConnect",
         settings.hub_oidc_client_id,
         {
@@ -98,18 +99,19 @@ def _scopes(document: dict[str, str]) -> list[str]:
 
 
 def _groups(site: Site) -> dict[str, object]:
-    if not rules.asks_for_groups(site):
+    if not rules.asks_for_groups(site, "oidc"):
         return {}
     claim = site[OidcSettings].hub_oidc_groups_claim
     return {"manage_groups": True, "auth_state_groups_key": f"oauth_user.{claim}"}
 
 
 PART = Authenticator(
+    authenticator_class="hubstead_hub.oauth.OpenIDConnect",
     configuration=_configuration,
-    credentials=lambda site: oauth.credentials(site, "hub_oidc_client_secret"),
+    credentials=lambda site: oauth.credentials(site, "oidc"),
     lock=oauth.LOCK,
     page=oauth.PAGE,
-    deploy=oauth.told,
+    deploy=lambda site: oauth.told(site, "oidc"),
     checks=lambda site: (
         oauth.check("the provider", openid.address(site[OidcSettings].hub_oidc_issuer or "")),
     ),

@@ -45,10 +45,9 @@ def absent(site: Site) -> None:
 def _configuration(site: Site) -> hub.Configuration:
     return hub.Configuration(
         traits={
-            "JupyterHub": {"authenticator_class": "hubstead_hub.pam.Pam"},
             "Pam": {
                 "servers_network": parts.servers_network(site),
-                "manage_groups": rules.asks_for_groups(site),
+                "manage_groups": rules.asks_for_groups(site, "pam"),
             },
         }
     )
@@ -66,6 +65,7 @@ def _check(site: Site) -> checks.Check:
 
 
 PART = Authenticator(
+    authenticator_class="hubstead_hub.pam.Pam",
     configuration=_configuration,
     deploy=pam,
     units=lambda site: (SOCKET_UNIT,),

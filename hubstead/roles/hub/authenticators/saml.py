@@ -116,7 +116,6 @@ def _configuration(site: Site) -> hub.Configuration:
     settings, provider = site[SamlSettings], _provider(site)
     return hub.Configuration(
         traits={
-            "JupyterHub": {"authenticator_class": "hubstead_hub.saml.Saml"},
             # what the provider said is kept in the database, encrypted
             "CryptKeeper": {"keys": [hub.credential("crypt-key")]},
             "Saml": {
@@ -132,7 +131,7 @@ def _configuration(site: Site) -> hub.Configuration:
                 "username_attribute": settings.hub_saml_username_attribute or "",
                 "groups_attribute": settings.hub_saml_groups_attribute,
                 "session_seconds": settings.hub_saml_session_hours * 3600,
-                "manage_groups": rules.asks_for_groups(site),
+                "manage_groups": rules.asks_for_groups(site, "saml"),
                 "servers_network": parts.servers_network(site),
             },
         }
@@ -198,6 +197,7 @@ def _check(site: Site) -> checks.Check:
 
 
 PART = Authenticator(
+    authenticator_class="hubstead_hub.saml.Saml",
     configuration=_configuration,
     credentials=_credentials,
     lock="saml",

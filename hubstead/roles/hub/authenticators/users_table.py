@@ -12,7 +12,6 @@ def _configuration(site: Site) -> hub.Configuration:
     return hub.Configuration(
         traits={
             "JupyterHub": {
-                "authenticator_class": "hubstead_hub.authenticator.UsersTableAuthenticator",
                 # the page to change one's password, and its link in the menu
                 "template_paths": [hub.packaged("hubstead_hub", "table_templates")],
             },
@@ -25,6 +24,7 @@ def _configuration(site: Site) -> hub.Configuration:
 
 
 PART = Authenticator(
+    authenticator_class="hubstead_hub.authenticator.UsersTableAuthenticator",
     configuration=_configuration,
     credentials=lambda site: {"users": database.conninfo(site, "userdb_reader")},
     checks=lambda site: (users_table.check(server=site.db.name),),

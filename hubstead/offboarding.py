@@ -31,7 +31,7 @@ def _plan(site: Site, name: str) -> str:
         "archives": site[OffboardSettings].offboard_archives,
         "containers": server_prefix(escaped(name)),
         "volume": f"{people.VOLUMES}{escaped(name)}",
-        "rules": rules.FILE,
+        "rules": rules.file(site),
         "marks": hub.MARKS,
         "left": hub.LEFT,
         "group": hub.USER,

@@ -11,8 +11,19 @@ from hubstead.settings.groups import GroupsSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 
-#: Read by hubstead_hub.rules, again whenever it is another
-FILE = "/etc/hubstead/hub-rules.json"
+#: Read by hubstead_hub.rules, again whenever it is another. What the one says of people means
+#: nobody to a Hub that still goes by the other, and would end their sessions before it restarts
+FILE, OF_SEVERAL = "/etc/hubstead/hub-rules.json", "/etc/hubstead/hub-rules-of-several.json"
+
+
+def file(site: Site) -> str:
+    """The path, by whether entries say of which way to log in they are."""
+    return OF_SEVERAL if site[HubSettings].several_ways else FILE
+
+
+def former(site: Site) -> str:
+    """The path that the Hub had before, where it had another."""
+    return FILE if site[HubSettings].several_ways else OF_SEVERAL
 
 
 def written(site: Site) -> files.File:
@@ -42,12 +53,12 @@ def asks_for_groups(site: Site, way: str) -> bool:
     )
 
 
-def configuration() -> hub.Configuration:
+def configuration(site: Site) -> hub.Configuration:
     """What every way to log in of ours has."""
     return hub.Configuration(
         traits={
             "JupyterHub": {"template_paths": [hub.packaged("hubstead_hub", "templates")]},
-            "Ruled": {"rules_file": FILE},
+            "Ruled": {"rules_file": file(site)},
         },
         code=("end_sessions_of_who_left",),
     )

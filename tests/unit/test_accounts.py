@@ -342,7 +342,10 @@ def test_several_ways_are_one_login_page(plan: Plan, brought: object) -> None:
         assert f"LoadCredential={way}-client-secret:" in unit
     assert told["OpenIDConnect"]["manage_groups"] is True and "manage_groups" not in told["GitHub"]
     assert told["CryptKeeper"]["keys"] == [{"credential": "crypt-key"}]
-    rules = json.loads(run.files["/etc/hubstead/hub-rules.json"])
+    # which a Hub that goes by one way does not read
+    rules = json.loads(run.files["/etc/hubstead/hub-rules-of-several.json"])
+    assert told["Ruled"]["rules_file"] == "/etc/hubstead/hub-rules-of-several.json"
+    assert "/etc/hubstead/hub-rules.json" not in run.files
     assert rules["everyone"] is False and rules["everyone_of"] == ["oidc"]
     assert rules["allowed"] == ["github:ada"] and rules["admin_groups"] == ["oidc:staff"]
     assert [name for name in run.names if name.startswith("userdb")]

@@ -282,7 +282,7 @@ def jupyterhub(site: Site) -> None:
                 for name, text in credentials.items()
             },
             # no input of the unit: who may log in changes while it runs
-            rules.FILE: rules.written(site),
+            rules.file(site): rules.written(site),
             # before what reads it: a Hub that restarts while a run is cut here still starts
             hub.SETTINGS: files.File(
                 hub.settings_json(
@@ -290,7 +290,7 @@ def jupyterhub(site: Site) -> None:
                         _itself(site),
                         _apart(site),
                         people.configuration(site),
-                        rules.configuration(),
+                        rules.configuration(site),
                         groups.configuration(site),
                         parts.login(site),
                         *(part.configuration(site) for part in chosen),
@@ -302,6 +302,8 @@ def jupyterhub(site: Site) -> None:
                 mode="640",
                 group=hub.USER,
             ),
+            # after that: until it restarts a Hub keeps what it has read
+            rules.former(site): None,
             _CONFIGURATION: files.File(program("jupyterhub_config.py")),
             _UNIT: files.File(
                 render(
@@ -361,6 +363,7 @@ def absent() -> None:
             hub.CREDENTIALS: None,
             hub.SETTINGS: None,
             rules.FILE: None,
+            rules.OF_SEVERAL: None,
             hub.LEFT: None,
             _CONFIGURATION: None,
             _STATE: None,

@@ -230,6 +230,7 @@ def both_log_in(campus: Campus, tmp_path_factory: pytest.TempPathFactory, tmp_pa
         refused.screenshot(path=tmp_path / "refused.png")
         # out of the provider as well: its form is there again
         page.goto(f"{HUB}/hub/logout")
+        page.wait_for_url(f"{HUB}/**")
         page.goto(f"{HUB}/hub/login")
         page.get_by_role("button", name="Sign in with Campus").click()
         expect(page.get_by_label("Username")).to_be_visible()

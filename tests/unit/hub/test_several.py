@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from traitlets.config import Config
 
 from hubstead_hub.several import ButtonsHandler, Several
 from tests.kit import running
@@ -310,6 +311,8 @@ WAYS = {
     "users-table": "hubstead_hub.authenticator.UsersTableAuthenticator",
     "oidc": "hubstead_hub.oauth.OpenIDConnect",
     "github": "hubstead_hub.oauth.GitHub",
+    "pam": "hubstead_hub.pam.Pam",
+    "saml": "hubstead_hub.saml.Saml",
 }
 
 
@@ -319,6 +322,7 @@ class TestOneThatWas:
     def several(self, tmp_path: Path, *ways: str) -> Several:
         write(tmp_path / "rules.json", everyone_of=["oidc", "github"])
         return Several(
+            config=Config(Saml={"login_service": "Campus"}),
             ways=[(way, WAYS[way]) for way in ways],
             rules_file=str(tmp_path / "rules.json"),
             marks_file=str(tmp_path / "accounts.json"),
@@ -374,3 +378,15 @@ class TestOneThatWas:
         paths = [path for path, _ in handlers]
         assert len(set(paths)) == len(paths)
         assert not several.auto_login and not any(each.auto_login for each in several.children)
+
+    def test_saml_keeps_its_addresses(self, tmp_path: Path) -> None:
+        """The provider has them by the metadata that it was given."""
+        several = self.several(tmp_path, "pam", "saml")
+        pam, saml = several.children
+        saml.answers = object()
+        handlers: dict[str, Any] = dict(several.get_handlers(None))
+        for path in ("/saml/login", "/saml/acs", "/saml/metadata", "/saml/logout", "/logout/saml"):
+            assert handlers[path].authenticator is saml
+        for path in ("/login", "/logout/pam"):
+            assert handlers[path].authenticator is pam
+        assert several.form is pam and several.buttons == [saml]

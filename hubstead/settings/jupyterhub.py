@@ -238,7 +238,7 @@ class HubSettings(Settings):
                 raise ValueError(
                     f"`hub_shared_files`: {path} has everybody's files in it (`hub_files`)"
                 )
-        if self.hub_cull_users and self.hub_authenticator != "token":
+        if self.hub_cull_users and self.ways != ("token",):
             raise ValueError(
                 "`hub_cull_users` would take the files of people who come again: it is for "
                 "`hub_authenticator` = 'token', where a program makes people for a while"

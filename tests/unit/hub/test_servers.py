@@ -68,10 +68,11 @@ def spawner(monkeypatch: pytest.MonkeyPatch) -> Any:
         },
         profiles=(Profile("Small"), Profile("Large", groups=frozenset({"physics"}))),
     )
-    authenticator = SimpleNamespace(rules=SimpleNamespace(now=rules), manage_groups=True)
-    groups = [SimpleNamespace(name="employees")]
+    authenticator = SimpleNamespace(
+        rules=SimpleNamespace(now=rules), groups_of=lambda user: {"employees"}
+    )
     user = SimpleNamespace(
-        name="ada@example.org", id=1, url="/user/ada", authenticator=authenticator, groups=groups
+        name="ada@example.org", id=1, url="/user/ada", authenticator=authenticator
     )
     monkeypatch.setattr(spawner, "user", user, raising=False)
     environment = {"JUPYTERHUB_USER": "ada", "PATH": "/x", "MEM_LIMIT": 5, "JUPYTERHUB_X": None}

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.attacks.test_guessing import check_few_guesses
 from tests.browser.chromium import (
     PATIENCE,
     chromium,
@@ -438,6 +439,7 @@ def test_accounts_of_the_host_are_one_setting_too(campus: Campus) -> None:
     for name, password in (("root", "pw of root"), ("eve", "pw of eve"), ("bob", "pw of alice")):
         refused = HubClient(service.site, name).try_to_log_in(password)
         assert refused.status_code == 403, name
+    check_few_guesses(service, HubClient(service.site, "bob"), "pw of bob")
     connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/hubstead-pam.sock')"
     assert "PermissionError" in service.stranger(f'python3 -c "{connect}" 2>&1')
     with alice.kernel() as kernel:

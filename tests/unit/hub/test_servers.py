@@ -142,3 +142,27 @@ def test_the_helper_says_whether_it_runs(
     helper.says["look"] = {"runs": runs, "unit": UNIT}
     monkeypatch.setattr(SystemdSpawner, "server", None)
     assert helper.during(spawner.poll) == status
+
+
+def test_what_answers_where_a_container_was_is_no_server(
+    helper: Helper, spawner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a switch from Docker: its networks are gone, and somebody else may have the address."""
+
+    async def listens(address: str, port: int) -> bool:
+        return True
+
+    monkeypatch.setattr(servers, "_listens", listens)
+    server = SimpleNamespace(ip="172.30.0.2", port=8888)
+    monkeypatch.setattr(SystemdSpawner, "server", server)
+    spawner.load_state({"object_id": "0c1bed64a9a5", "object_name": "hubstead-ada--"})
+    helper.says["look"] = {"runs": False, "unit": ""}
+    assert helper.during(spawner.poll) == 0
+    # of a Hub that did not keep the unit: it is known from then on, and nobody is asked
+    helper.says["look"] = {"runs": True, "unit": UNIT}
+    assert helper.during(spawner.poll) is None
+    assert spawner.get_state()["unit"] == UNIT
+    helper.asked.clear()
+    assert helper.during(spawner.poll) is None and helper.asked == []
+    spawner.clear_state()
+    assert "unit" not in spawner.get_state()

@@ -81,6 +81,20 @@ async def _listens(address: str, port: int) -> bool:
 class SystemdSpawner(_Spawner):  # type: ignore[misc]
     """One server a person: hubstead-server@UID.service."""
 
+    #: The unit; empty for what the Hub has of the server of before, in Docker, or of an earlier Hub
+    unit = ""
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), **({"unit": self.unit} if self.unit else {})}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.unit = state.get("unit", "")
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        self.unit = ""
+
     @property
     def escaped_name(self) -> str:
         """As in the path of the person's files."""
@@ -107,6 +121,7 @@ class SystemdSpawner(_Spawner):  # type: ignore[misc]
             **({"profile": profile.name} if profile else {}),
         }
         started = await ask(request)
+        self.unit = started["unit"]
         # else who waits is told after minutes that it does not answer
         while not await _listens(started["address"], PORT):
             if await self._ended():
@@ -121,8 +136,12 @@ class SystemdSpawner(_Spawner):  # type: ignore[misc]
         yield {"progress": 50, "message": "Your server is being started"}
 
     async def poll(self) -> int | None:
-        """None while it runs; nothing of the helper's is asked for as long as it answers."""
-        if self.server and self.server.ip and await _listens(self.server.ip, self.server.port):
+        """None while it runs; nothing of the helper's is asked for as long as it answers.
+
+        Where the unit is not known, anything may answer at the address that the Hub has.
+        """
+        address = self.server and self.server.ip
+        if self.unit and address and await _listens(address, self.server.port):
             return None
         try:
             return 0 if await self._ended() else None
@@ -135,4 +154,6 @@ class SystemdSpawner(_Spawner):  # type: ignore[misc]
         await ask({"stop": self.escaped_name})
 
     async def _ended(self) -> bool:
-        return not (await ask({"look": self.escaped_name}))["runs"]
+        seen = await ask({"look": self.escaped_name})
+        self.unit = seen["unit"]
+        return not seen["runs"]

@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.settings.model import AUTHENTICATORS, Others, Settings
@@ -80,6 +86,18 @@ class AccountsSettings(Settings):
         description="What the provider calls somebody, such as an address of mail, to the name "
         'here: {"ada@example.org": "ada"}. Nobody else has that name then.',
     )
+
+    @field_validator("hub_allow_everyone", mode="wrap")
+    @classmethod
+    def _yes_or_whose(cls, value: object, check: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return check(value)
+        except ValidationError:
+            # pydantic has an error for each of the two, of which one would do
+            raise ValueError(
+                "neither True nor False nor, with several `hub_authenticators`, a list of those "
+                "whose people may all"
+            ) from None
 
     @field_validator("hub_username_map")
     @classmethod

@@ -206,6 +206,10 @@ def test_a_way_to_log_in_is_settled(data: dict[str, Any]) -> None:
             LDAP_AND_OIDC | {"hub_allowed_groups": ["ldap:lab", "oidc:lab"]},
             ["`hub_ldap_group_base`", "'lab'"],
         ),
+        *(
+            (OIDC | ADA | {"hub_allow_everyone": value}, ["`hub_allow_everyone` = ", "a list of"])
+            for value in ("oidc", ["odic"], "maybe")
+        ),
         (OIDC | {"hub_allow_everyone": ["oidc"]}, ["with one it is True or False"]),
         (OIDC | {"hub_allowed_users": ["oidc:ada"]}, ["with one it is 'ada'"]),
         ({"hub_authenticator": "odic"}, ["'github'", "'oidc'"]),

@@ -2,12 +2,14 @@
 """Written by Hubstead: the image of the users' servers.
 
     users-image build DIRECTORY          make it, where it is not there
+    users-image replace DIRECTORY        make that of the context in DIRECTORY.new, which then takes
+                                         the place of DIRECTORY
     users-image refresh DIRECTORY        make it anew when Debian has updates for what is in it
     users-image hold DIRECTORY NETWORK   keep it, and the users' network, from Docker's clean-ups
 
 DIRECTORY is the build context; its file `image` has the image's name. A build that fails leaves the
-image that is there as it was. The image that a new one replaced is removed once no container has
-it: until then DIRECTORY.replaced has its number.
+image that is there as it was, and DIRECTORY. The image that a new one replaced is removed once no
+container has it: until then DIRECTORY.replaced has its number.
 
 Docker's clean-ups (docker system prune) take every image and network that no running container has:
 `hold` becomes one that has both, and does nothing.
@@ -87,9 +89,14 @@ def forget(numbers: set[str]) -> None:
 
 
 def build(image: str, directory: Path, *options: str) -> None:
-    """Build the image, and keep no cache of it: that would keep its files when it is gone."""
+    """Build the image, and keep no cache of it: that would keep its files when it is gone.
+
+    The image itself says what it was made of, for the next one to begin with (BuildKit, inline
+    cache).
+    """
     before = cached()
-    command = ["docker", "build", *options, "--tag", image, str(directory)]
+    command = ["docker", "build", "--build-arg=BUILDKIT_INLINE_CACHE=1", *options]
+    command += ["--tag", image, str(directory)]
     environment = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
     done = subprocess.run(
         command,
@@ -103,6 +110,23 @@ def build(image: str, directory: Path, *options: str) -> None:
     if done.returncode:
         print(*done.stdout.splitlines()[-LOG_LINES:], sep="\n", file=sys.stderr)
         sys.exit("The users' image was not built.")
+
+
+def build_from_others(image: str, directory: Path) -> None:
+    """Build the image from what it has in common with those that are there."""
+    repository = image.rpartition(":")[0]
+    others = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository).split()
+    named = (f"--cache-from={other}" for other in others if not other.endswith(":<none>"))
+    build(image, directory, "--pull=false", *named)
+
+
+def replace(directory: Path) -> None:
+    new = Path(f"{directory}.new")
+    image = (new / "image").read_text().strip()
+    if not inspected(image, "{{.Id}}"):
+        build_from_others(image, new)
+    shutil.rmtree(directory, ignore_errors=True)
+    new.rename(directory)
 
 
 def collect(replaced: Path, image: str) -> None:
@@ -148,7 +172,7 @@ def is_local(base: str) -> bool:
 def hold(image: str, directory: Path, network: str) -> NoReturn:
     """Become what holds the image and the network. Builds the image where it is gone."""
     if not inspected(image, "{{.Id}}"):
-        build(image, directory, "--pull=false")
+        build_from_others(image, directory)
     docker("rm", "--force", HOLDER, BASE_HOLDER, check=False)
     base = base_of(directory)
     if is_local(base):
@@ -184,13 +208,16 @@ def main(action: str, path: str, *arguments: str) -> None:
     with lock.open("a") as file:
         # a deploy and the timer, or a build that an earlier, killed run left behind
         fcntl.flock(file, fcntl.LOCK_EX)
+        if action == "replace":
+            replace(directory)
+            return
         image = (directory / "image").read_text().strip()
         if action == "refresh":
             refresh(image, directory, replaced)
         elif action == "hold":
             hold(image, directory, *arguments)
         elif not inspected(image, "{{.Id}}"):
-            build(image, directory, "--pull=false")
+            build_from_others(image, directory)
 
 
 if __name__ == "__main__":

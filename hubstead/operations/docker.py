@@ -218,8 +218,6 @@ def context_tag(context: Mapping[str, files.File]) -> str:
 
 #: Builds the image and refreshes it; a timer runs it as well
 PROGRAM = "/usr/local/lib/hubstead/users-image"
-# not while the timer builds from the old one
-_REPLACE = 'set -eu; exec 9>"$1.lock"; flock 9; rm -rf "$1"; mv -T "$1.new" "$1"'
 
 
 @operation()
@@ -227,6 +225,8 @@ def built(
     repository: str, tag: str, directory: str, context: Mapping[str, files.File], keep: int
 ) -> Generator[StringCommand]:
     """Ensure that the image REPOSITORY:TAG was built on the host from `context`.
+
+    While it cannot be built, the former context stays, and what keeps its image.
 
     + tag: from `context_tag`, so that other inputs are another image.
     + directory: where the context lies on the host, with the image's name in its file `image`.
@@ -247,8 +247,8 @@ def built(
             entries.setdefault(target.rsplit("/", 1)[0], files.Directory())
             entries[target] = file
         yield from files.present._inner(entries)
-        yield StringCommand("sh", "-c", QuoteString(_REPLACE), "sh", QuoteString(directory))
-    if tag not in state.tags:
+        yield StringCommand(PROGRAM, "replace", QuoteString(directory))
+    elif tag not in state.tags:
         yield StringCommand(PROGRAM, "build", QuoteString(directory))
     for old in [other for other in state.tags if other != tag][keep - 1 :]:
         # Docker refuses to remove an image that has a container, also a stopped one

@@ -44,6 +44,8 @@ def main():
         print({{"{{{{.Id}}}}": number, "{{{{.Size}}}}": 1 << 20,
             "{{{{len .RepoTags}}}}": list(engine["tags"].values()).count(number),
             "{{{{len .RepoDigests}}}}": 0}}[words[3]])
+    elif words[:2] == ["image", "ls"]:
+        print(*engine["tags"], sep="\\n")
     elif words[0] == "run":
         sys.exit("E: no mirror answers") if engine["due"] is None else print(engine["due"])
     elif words[0] == "build":
@@ -231,3 +233,41 @@ def test_a_deploy_builds_what_is_not_there_and_nothing_else(host: Host) -> None:
     assert host.builds == []
     assert host.run("build").returncode == 0
     assert len(host.builds) == 1 and "--no-cache" not in host.builds[0]
+
+
+def context(directory: Path, tag: str) -> str:
+    """A build context, and the name of its image."""
+    directory.mkdir(exist_ok=True)
+    name = f"hubstead/singleuser:{tag}"
+    (directory / "image").write_text(f"{name}\n")
+    (directory / "Dockerfile").write_text(f"FROM debian:trixie-slim\nRUN echo {tag}\n")
+    return name
+
+
+def test_another_context_takes_its_place_once_its_image_is_built(host: Host) -> None:
+    new = context(host.directory / "context.new", "feedfeedfeed")
+    assert host.run("replace").returncode == 0
+    # it begins with what it has in common with the one that is there
+    (build,) = host.builds
+    assert f"--cache-from={IMAGE} " in build and "BUILDKIT_INLINE_CACHE=1" in build
+    assert build.endswith("context.new")
+    assert (host.directory / "context/image").read_text() == f"{new}\n"
+    assert not (host.directory / "context.new").exists()
+    # back again: both images are there
+    context(host.directory / "context.new", IMAGE.rpartition(":")[2])
+    host.set()
+    assert (host.run("replace").returncode, host.builds) == (0, [])
+    assert (host.directory / "context/image").read_text() == f"{IMAGE}\n"
+
+
+def test_a_context_that_cannot_be_built_takes_nobodys_place(host: Host) -> None:
+    context(host.directory / "context.new", "feedfeedfeed")
+    host.set(broken=True)
+    done = host.run("replace")
+    assert done.returncode == 1
+    assert "no index answers" in done.stderr and "was not built" in done.stderr
+    assert (host.directory / "context/image").read_text() == f"{IMAGE}\n"
+    # what keeps the image, and keeps it fresh, goes on with it
+    host.set(broken=False)
+    assert host.run("hold", "hubstead").returncode == 0
+    assert (host.runs, host.builds) == ([HELD], [])

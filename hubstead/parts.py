@@ -1,4 +1,4 @@
-"""Parts: what a proxy, an authenticator or a spawner adds to the Hub and to its host.
+"""Parts: what a proxy, an authenticator, a spawner or a kernel adds to the Hub and to its host.
 
 Each is a module of its own in a folder of hubstead/roles/hub, with the part as its `PART`, and its
 Settings where it has any. Its name, with hyphens, is the value of the setting: the module is all
@@ -17,7 +17,7 @@ from hubstead.hub import Configuration, packaged
 from hubstead.operations.checks import Check
 from hubstead.settings.edge import EdgeSettings
 from hubstead.settings.jupyterhub import FORMS, HubSettings
-from hubstead.settings.model import AUTHENTICATORS, PROXIES, SPAWNERS, Choice
+from hubstead.settings.model import AUTHENTICATORS, KERNELS, PROXIES, SPAWNERS, Choice
 from hubstead.site import Site
 
 _ROLES = "hubstead.roles.hub"
@@ -128,7 +128,25 @@ class Proxy(Part):
     absent: Deploy
 
 
-P = TypeVar("P", bound=Part)
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A language of people's servers: a block of their image; nothing for what that has anyway.
+
+    + packages: of the image's Debian.
+    + lock: Python packages, locks/singleuser/NAME.txt, which go with those of locks/singleuser.txt.
+    + program: of programs/, what starts it; None where the packages say how.
+    + title: what people read who choose a kernel for a notebook, where `program` starts it.
+    + commands: of the shell, after the packages, as root.
+    """
+
+    packages: tuple[str, ...] = ()
+    lock: str | None = None
+    program: str | None = None
+    title: str = ""
+    commands: tuple[str, ...] = ()
+
+
+P = TypeVar("P")
 
 
 def _part(kind: type[P], choice: Choice, name: str) -> P:
@@ -152,6 +170,12 @@ def proxies() -> dict[str, Proxy]:
 def spawners() -> dict[str, Spawner]:
     """Every spawner, chosen or not, by name."""
     return {name: _part(Spawner, SPAWNERS, name) for name in SPAWNERS.names}
+
+
+def kernels(site: Site) -> dict[str, Kernel]:
+    """Those that the settings choose and that the image does not have anyway, in their order."""
+    found = {name: _part(Kernel, KERNELS, name) for name in site[HubSettings].hub_kernels}
+    return {name: kernel for name, kernel in found.items() if kernel != Kernel()}
 
 
 def proxy(site: Site) -> Proxy:

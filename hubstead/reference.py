@@ -6,7 +6,7 @@ tests/unit/test_reference.py fails when the file is not what the models say.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -70,7 +70,7 @@ def _words(annotation: Any, plural: bool = False) -> str:
         return _WORDS[annotation][plural]
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _words(arguments[0], plural)
+        return _choices(arguments[1:]) or _words(arguments[0], plural)
     if origin is Literal:
         return " or ".join(f'`"{value}"`' for value in arguments)
     if origin is list:
@@ -85,11 +85,11 @@ def _words(annotation: Any, plural: bool = False) -> str:
     raise TypeError(f"no words for {annotation}")
 
 
-def _choices(field: FieldInfo) -> str | None:
+def _choices(metadata: Iterable[Any], default: Any = None) -> str | None:
     """The parts that a field may name, the default first."""
-    for choice in field.metadata:
+    for choice in metadata:
         if isinstance(choice, Choice):
-            names = sorted(choice.names, key=lambda name: name != field.default)
+            names = sorted(choice.names, key=lambda name: name != default)
             return " or ".join(f'`"{name}"`' for name in names)
     return None
 
@@ -125,9 +125,9 @@ def _section(model: type[Settings]) -> Iterator[str]:
     yield "| key | value | default | |"
     yield "|---|---|---|---|"
     for key, field in model.model_fields.items():
-        kind = (_choices(field) or _words(field.annotation)) + _bounds(field)
+        kind = _choices(field.metadata, field.default) or _words(field.annotation)
         default = f"`{_python(field.default)}`"
-        yield f"| `{key}` | {kind} | {default} | {field.description} |"
+        yield f"| `{key}` | {kind}{_bounds(field)} | {default} | {field.description} |"
 
 
 def render() -> str:

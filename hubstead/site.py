@@ -48,6 +48,8 @@ DB_ROOM: Room = {POSTGRES: (50, 30)}
 HUB_ROOM: Room = {"/usr": (800, 50), "/root": (600, 0), "/opt/hubstead": (700, 50)}
 #: The users' image, which says by itself where there is no room for another (docs/image.md)
 IMAGE_ROOM: Room = {DOCKER: (1400, 0)}
+#: MiB of a kernel in it: what the largest takes (docs/kernels.md)
+KERNEL_ROOM = 400
 #: Seconds by which a host's clock may differ from that of this machine
 CLOCKS = 300
 
@@ -309,6 +311,8 @@ def room(site: Site) -> Room:
         needed |= HUB_ROOM
     if site.serves("jupyterhub"):
         needed |= IMAGE_ROOM | {site[HubSettings].hub_files: (10, 0)}
+        further = {*site[HubSettings].hub_kernels} - {"python"}
+        needed[DOCKER] = (needed[DOCKER][0] + KERNEL_ROOM * len(further), 0)
     return needed
 
 

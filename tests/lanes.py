@@ -48,7 +48,7 @@ GROUPS = (
     ("converge/test_isolation.py", "converge/test_firewall.py"),
     ("faults/test_owners_host.py", "faults/test_bad_hosts.py", "faults/test_other_tastes.py"),
     ("converge/test_systemd_spawner.py",),
-    ("converge/test_image.py",),
+    ("converge/test_image.py", "converge/test_kernels.py"),
     ("converge/test_local.py",),
     ("converge/test_takeover.py",),
     ("converge/test_shared_three.py",),

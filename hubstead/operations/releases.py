@@ -31,8 +31,13 @@ _LOCKS = Path(__file__).parents[2] / "locks"
 
 def lock(component: str, *parts: str) -> str:
     """The hash-pinned requirements of a component and its parts, as `make locks` wrote them."""
-    names = [component, *(f"{component}/{part}" for part in parts)]
-    return "".join((_LOCKS / f"{name}.txt").read_text() for name in names)
+    whole = (_LOCKS / f"{component}.txt").read_text()
+    return whole + "".join(part_lock(component, part) for part in parts)
+
+
+def part_lock(component: str, part: str) -> str:
+    """Those of a part alone, which go with the component's."""
+    return (_LOCKS / component / f"{part}.txt").read_text()
 
 
 def npm_lock(component: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from hubstead.settings.application import ApplicationSettings
-from hubstead.settings.model import AUTHENTICATORS, SPAWNERS, Others, Settings
+from hubstead.settings.model import AUTHENTICATORS, KERNELS, SPAWNERS, Others, Settings
 from hubstead.texts import in_bytes, is_path
 
 #: Below / (hier(7)); services see nothing of /home and /root (systemd.exec(5), ProtectHome=)
@@ -58,6 +58,12 @@ class HubSettings(Settings):
         "docker",
         description="How their servers run; docker: a container a user; systemd: "
         "a unit of the host a user (docs/servers.md).",
+    )
+    hub_kernels: list[Annotated[str, KERNELS]] = Field(
+        ["python"],
+        description="Languages that servers run cells in, beside Python, which is always there. "
+        "They are built in this order: one that is added at the end leaves those before it as they "
+        "are (docs/kernels.md).",
     )
     hub_base_url: str = Field(
         "/", description="Path below which the service lives, such as /jupyter/."
@@ -161,6 +167,14 @@ class HubSettings(Settings):
     )
     hub_debug: bool = Field(False, description="Debug lines in the log.")
 
+    @field_validator("hub_kernels")
+    @classmethod
+    def _once(cls, value: list[str]) -> list[str]:
+        twice = sorted({name for name in value if value.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} is there twice")
+        return value
+
     @field_validator("hub_base_url")
     @classmethod
     def _slashes(cls, value: str) -> str:
@@ -250,6 +264,12 @@ class HubSettings(Settings):
             raise ValueError(
                 f"`hub_servers_memory` = {together!r} is less than one server may have: "
                 f"`hub_memory_limit` = {self.hub_memory_limit!r}"
+            )
+
+        if self.hub_spawner != "docker" and set(self.hub_kernels) - {"python"}:
+            raise ValueError(
+                f"`hub_kernels` = {self.hub_kernels!r} are of the image that servers of "
+                f"`hub_spawner` = 'docker' have; with {self.hub_spawner!r} there is 'python' alone"
             )
 
     @property

@@ -59,7 +59,9 @@ class Choice:
         return core_schema.literal_schema(self.names)
 
 
-AUTHENTICATORS, SPAWNERS, PROXIES = map(Choice, ("authenticators", "spawners", "proxies"))
+AUTHENTICATORS, SPAWNERS, PROXIES, KERNELS = map(
+    Choice, ("authenticators", "spawners", "proxies", "kernels")
+)
 
 
 class Settings(BaseModel):

@@ -237,9 +237,9 @@ class HubClient:
             self.request("DELETE", f"{self.site.base}hub/api/users/{self.username}/server")
             time.sleep(0.5)
 
-    def kernel(self) -> Kernel:
+    def kernel(self, name: str = "python3") -> Kernel:
         """Start a kernel, and connect to it."""
-        return Kernel(self, self.server("POST", "/kernels", json={"name": "python3"})["id"])
+        return Kernel(self, self.server("POST", "/kernels", json={"name": name})["id"])
 
     def websocket(self, path: str) -> websocket.WebSocket:
         """Open a websocket of the person's server."""
@@ -327,7 +327,14 @@ class Kernel:
     def run(self, code: str) -> str:
         """Run a cell; what it printed. Raises KernelError with what it raised."""
         with self.reading:
-            return self._run(code)
+            shown = list(self._run(code))
+        return "".join(content["text"] for content in shown if "text" in content)
+
+    def show(self, code: str) -> dict[str, str]:
+        """Run a cell; what it showed beside what it printed, by its type (RFC 6838)."""
+        with self.reading:
+            shown = list(self._run(code))
+        return {kind: text for each in shown for kind, text in each.get("data", {}).items()}
 
     def begin(self, code: str) -> None:
         """Begin with a cell, and close the browser."""
@@ -339,19 +346,19 @@ class Kernel:
                     break
             self.socket.close()
 
-    def _run(self, code: str) -> str:
-        message, printed = uuid.uuid4().hex, []
+    def _run(self, code: str) -> Iterator[dict[str, Any]]:
+        """What a cell prints and shows, as it comes."""
+        message = uuid.uuid4().hex
         self.socket.send(json.dumps(_execute_request(message, code)))
         for kind, content in self._answers(message):
-            if kind == "stream":
-                printed.append(content["text"])
+            if kind in ("stream", "execute_result", "display_data"):
+                yield content
             elif kind == "error":
                 raise KernelError(f"{content['ename']}: {content['evalue']}")
             elif kind == "status" and content["execution_state"] in ("restarting", "dead"):
                 raise KernelError("the kernel died")
             elif kind == "status" and content["execution_state"] == "idle":
                 break
-        return "".join(printed)
 
     def _answers(self, message: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """What the kernel publishes about a request, and about its own end."""

@@ -35,6 +35,8 @@ from hubstead.texts import in_bytes
 NETWORK = "hubstead"
 IMAGE = "hubstead/singleuser"
 BASE = "hubstead/base"
+#: In the image
+PYTHON = "/opt/jupyter/bin/python"
 #: The build context of the users' image
 CONTEXT = "/opt/hubstead/singleuser"
 UNIT = "hubstead-users-image"
@@ -69,6 +71,7 @@ def context(site: Site) -> dict[str, files.File]:
         f"{CONTEXT}/Dockerfile",
         image=settings.docker_base_image or imported or site.distribution.base_image,
         packages=settings.docker_image_packages,
+        kernels=parts.kernels(site),
         base=base,
         codename=codename,
         uids=people.UIDS,
@@ -89,7 +92,24 @@ def context(site: Site) -> dict[str, files.File]:
         "jupyter_server_config.py": files.File(program("singleuser_config.py")),
         "certificates/README": files.File("Certificate authorities of the organisation.\n"),
         **certificates,
+        **_kernels(site),
     }
+
+
+def _kernels(site: Site) -> dict[str, files.File]:
+    """What the build context has for each kernel."""
+    found: dict[str, files.File] = {}
+    for name, kernel in parts.kernels(site).items():
+        directory = f"kernels/{name}"
+        if kernel.lock:
+            lock = releases.part_lock("singleuser", kernel.lock)
+            found[f"{directory}/requirements.txt"] = files.File(lock)
+        if kernel.program:
+            start = [PYTHON, "{resource_dir}/kernel.py", "-f", "{connection_file}"]
+            text = json.dumps({"argv": start, "display_name": kernel.title, "language": name})
+            found[f"{directory}/kernel.json"] = files.File(f"{text}\n")
+            found[f"{directory}/kernel.py"] = files.File(program(kernel.program))
+    return found
 
 
 def image(site: Site) -> str:
@@ -341,6 +361,8 @@ def absent(site: Site) -> None:
         entries={
             **{path: None for path in (_LISTENER, _FILTER, _SERVICE, _TIMER, _HOLDER)},
             **{path: None for path in (_PROGRAM, _STRAYS, docker.PROGRAM, POLICY)},
+            # of a build that failed
+            f"{CONTEXT}.new": None,
             # last: it says that they were in Docker
             CONTEXT: None,
         },
@@ -357,7 +379,7 @@ def _configuration(site: Site) -> hub.Configuration:
                 "client_kwargs": {"base_url": f"unix://{SOCKET}"},
                 "image": image(site),
                 "pull_policy": "never",
-                "cmd": ["/opt/jupyter/bin/python", "-s", "-m", "jupyterhub.singleuser"],
+                "cmd": [PYTHON, "-s", "-m", "jupyterhub.singleuser"],
                 "name_template": server_prefix("{username}") + "{servername}",
                 "network_name": NETWORK,
                 "use_internal_ip": True,

@@ -1,0 +1,1 @@
+"""`hub_kernels`: languages that people's servers run cells in."""

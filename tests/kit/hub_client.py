@@ -26,7 +26,7 @@ from urllib.parse import unquote
 import httpx
 import websocket
 from jupyterhub.utils import subdomain_hook_idna
-from websocket import ABNF, WebSocketException
+from websocket import ABNF, WebSocketException, WebSocketTimeoutException
 
 from tests.kit import forms
 
@@ -314,12 +314,18 @@ class Kernel:
                 if connection is not self.socket or not connection.connected:
                     return
                 try:
+                    # what can be read may be less than a message, such as a ticket of TLS
+                    connection.settimeout(1)
                     while select.select([connection.sock], [], [], 0)[0]:
                         kind, content = connection.recv_data(control_frame=True)
                         if kind in (ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY):
                             self.unread.append(content)
                         elif kind == ABNF.OPCODE_CLOSE:
                             return
+                    connection.settimeout(PATIENCE)
+                except WebSocketTimeoutException:
+                    # websocket-client goes on with what it has of it
+                    connection.settimeout(PATIENCE)
                 except (OSError, WebSocketException):
                     # whoever uses it next is told
                     return

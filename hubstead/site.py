@@ -48,8 +48,8 @@ DB_ROOM: Room = {POSTGRES: (50, 30)}
 HUB_ROOM: Room = {"/usr": (800, 50), "/root": (600, 0), "/opt/hubstead": (700, 50)}
 #: The users' image, which says by itself where there is no room for another (docs/image.md)
 IMAGE_ROOM: Room = {DOCKER: (1400, 0)}
-#: MiB of a kernel in it: what the largest takes (docs/kernels.md)
-KERNEL_ROOM = 400
+#: MiB of a kernel in it: what the largest takes while it is installed (docs/kernels.md)
+KERNEL_ROOM = 600
 #: Seconds by which a host's clock may differ from that of this machine
 CLOCKS = 300
 

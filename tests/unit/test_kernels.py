@@ -101,5 +101,5 @@ def test_each_lock_goes_with_that_of_the_image(path: Path) -> None:
 def test_each_kernel_needs_room(plan: Plan) -> None:
     answer = "\n".join((disk("/", 9000), disk(DOCKER, 1500, "/dev/vdb1", "/data")))
     assert plan("docker", responses={"df --block": answer}).names
-    with pytest.raises(PyinfraError, match="/data has 1500 MiB free, and this run needs 2200"):
+    with pytest.raises(PyinfraError, match="/data has 1500 MiB free, and this run needs 2600"):
         plan("docker", data={"hub_kernels": ["r", "c"]}, responses={"df --block": answer})

@@ -40,6 +40,7 @@ def rules(site: Site) -> dict[str, Any]:
             {
                 "name": profile.name,
                 "description": profile.description or "",
+                "image": profile.image,
                 "memory": _bytes(profile.memory),
                 "cpus": profile.cpus,
                 "groups": profile.groups,
@@ -56,6 +57,7 @@ def policy(site: Site) -> dict[str, Any]:
     """
     settings = site[GroupsSettings]
     return {
+        "images": settings.hub_allowed_images,
         "groups": {
             name: {
                 "members": sorted(map(escaped, {*group.members, *group.teachers})),

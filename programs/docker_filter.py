@@ -94,6 +94,7 @@ class Policy:
     """What a person's server may be.
 
     + repository: of its image; a build on this host tags it with 12 hexadecimal digits.
+    + images: others that it may have, as the owner names them.
     + network: the users' network.
     + files, home: its files are in the directory `files`/OWNER, and mounted at `home`.
     + shared: what everybody's server has beside that, each as Docker's API calls a bind.
@@ -115,6 +116,7 @@ class Policy:
     cpus: float
     processes: int
     host_config: dict[str, Any]
+    images: list[str] = field(default_factory=list)
     groups: dict[str, Group] = field(default_factory=dict)
     profiles: list[Profile] = field(default_factory=list)
 
@@ -172,7 +174,9 @@ class Policy:
 
     def is_image(self, image: object) -> bool:
         pattern = rf"{re.escape(self.repository)}:[0-9a-f]{{12}}"
-        return isinstance(image, str) and bool(re.fullmatch(pattern, image, re.ASCII))
+        if not isinstance(image, str):
+            return False
+        return image in self.images or bool(re.fullmatch(pattern, image, re.ASCII))
 
     def user(self, owner: str) -> str:
         """Whom a server runs as. Raises RefusedError where its owner has no files."""
@@ -291,7 +295,7 @@ def description(policy: Policy, owner: str, given: dict[str, Any]) -> dict[str, 
         ),
     }
     rules = optional | {
-        "Image": (policy.is_image, f"{policy.repository} with the tag of a build"),
+        "Image": (policy.is_image, f"{policy.repository} with the tag of a build, or allowed"),
         "Env": (_texts, "a list of texts"),
         "Cmd": (_texts, "a list of texts"),
         "HostConfig": (lambda value: isinstance(value, dict), "an object"),
@@ -391,7 +395,8 @@ class Filter:
         return self.ask(request)
 
     def image(self, request: Request, found: re.Match[str]) -> Answer:
-        if not self.policy.is_image(found["image"]):
+        # docker-py writes nothing else of a name like this
+        if not self.policy.is_image(found["image"].replace("%40", "@")):
             raise RefusedError("it is not the image of people's servers")
         return self.ask(request)
 
@@ -430,7 +435,7 @@ _VERSION = r"(?P<version>(?:/v1\.(?:4[1-9]|[5-9][0-9]))?)"
 #: Method and target to the letter: with nothing decoded, and each parameter in its place
 CALLS = (
     ("GET", "/version", Filter.look),
-    ("GET", "/images/(?P<image>[a-z0-9/:]+)/json", Filter.image),
+    ("GET", "/images/(?P<image>[A-Za-z0-9/:._-]+(?:%40[a-z0-9:]+)?)/json", Filter.image),
     ("POST", rf"/containers/create\?name={_NAME}", Filter.create),
     ("GET", rf"{_CONTAINER}/json", Filter.inspect),
     ("POST", rf"{_CONTAINER}/(?:start|stop)", Filter.change),

@@ -230,6 +230,12 @@ def give_people_files() -> None:
     files.give_people_files()
 
 
+def start_allowed_images() -> None:
+    from hubstead_hub import groups
+
+    groups.start_allowed_images()
+
+
 def put_files_aside() -> None:
     from hubstead_hub import files
 
@@ -300,6 +306,7 @@ CODE: tuple[Callable[[], None], ...] = (
     give_people_what_their_groups_have,
     give_people_files,
     share_folders_of_groups,
+    start_allowed_images,
     put_files_aside,
     say_so_while_docker_is_away,
 )

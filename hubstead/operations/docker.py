@@ -208,6 +208,31 @@ def imported(repository: str, archive: Path) -> Generator[StringCommand | FileUp
     )  # fmt: skip
 
 
+class Present(FactBase[frozenset[str]]):
+    """Which of some images are on the host, by the names asked for; none where Docker is away."""
+
+    @staticmethod
+    def default() -> frozenset[str]:
+        return frozenset()
+
+    def command(self, images: list[str]) -> StringCommand:
+        look = 'for image; do docker image inspect --format ok "$image" >/dev/null 2>&1'
+        script = f'{look} && echo "$image"; done; true'
+        return StringCommand("sh -c", QuoteString(script), "sh", *map(QuoteString, images))
+
+    def process(self, output: list[str]) -> frozenset[str]:
+        return frozenset(output)
+
+
+@operation()
+def pulled(images: Sequence[str]) -> Generator[StringCommand]:
+    """Ensure that images are on the host; what is there stays as it is. Rule: docker-pull(1)."""
+    there = host.get_fact(Present, list(images))
+    for image in images:
+        if image not in there:
+            yield StringCommand("docker pull --quiet", QuoteString(image), ">/dev/null")
+
+
 def context_tag(context: Mapping[str, files.File]) -> str:
     """The tag of the image that a build context makes: a digest of its files."""
     digest = hashlib.sha256()

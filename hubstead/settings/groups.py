@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from hubstead.settings.accounts import Groups, Names
 from hubstead.settings.jupyterhub import SHORTEST, HubSettings, own_directory
 from hubstead.settings.model import Others, Settings
-from hubstead.texts import in_bytes
+from hubstead.texts import in_bytes, is_image
 
 #: Where folders of groups are in servers
 PLACE = "/shared"
@@ -80,6 +80,7 @@ class Profile(Declared):
 
     name: Text
     description: Text | None = None
+    image: str | None = None
     memory: Memory | None = None
     cpus: Cores | None = None
     groups: list[str] = []
@@ -99,6 +100,11 @@ class GroupsSettings(Settings):
     hub_group_files: str = Field(
         "/srv/hubstead/groups",
         description="Where shared folders of groups are, a directory each.",
+    )
+    hub_allowed_images: list[str] = Field(
+        [],
+        description="Images of your own that people may start in the place of the one that the "
+        "host builds; a run fetches what is not there (docs/image.md).",
     )
     hub_profiles: list[Profile] = Field(
         [],
@@ -123,6 +129,18 @@ class GroupsSettings(Settings):
     def _own_directory(cls, value: str) -> str:
         return own_directory(value)
 
+    @field_validator("hub_allowed_images")
+    @classmethod
+    def _images(cls, value: list[str]) -> list[str]:
+        for image in value:
+            if not is_image(image) or not re.search(r"[:@][^/]+$", image):
+                raise ValueError(
+                    f"{image!r} is no image with a tag, such as registry.example.org/course:2026"
+                )
+            if image.startswith("hubstead/"):
+                raise ValueError(f"{image!r}: what hubstead/ has is built by the host itself")
+        return value
+
     @field_validator("hub_profiles")
     @classmethod
     def _once(cls, value: list[Profile]) -> list[Profile]:
@@ -134,6 +152,11 @@ class GroupsSettings(Settings):
 
     def check(self) -> None:
         for profile in self.hub_profiles:
+            if profile.image and profile.image not in self.hub_allowed_images:
+                raise ValueError(
+                    f"`hub_profiles`: {profile.name!r} has the image {profile.image!r}, which "
+                    "`hub_allowed_images` does not have"
+                )
             for name in profile.groups:
                 if name not in self.hub_groups:
                     near = difflib.get_close_matches(name, list(self.hub_groups), n=1, cutoff=0.5)
@@ -160,6 +183,11 @@ class GroupsSettings(Settings):
                         f"which {hub.choice(way)} tells nothing; {', '.join(TELLING)} do. Name "
                         "them in `members`"
                     )
+        if hub.hub_spawner != "docker" and self.hub_allowed_images:
+            raise ValueError(
+                "`hub_allowed_images` are for `hub_spawner` = 'docker': servers of "
+                f"{hub.hub_spawner!r} have no image"
+            )
         together = hub.hub_servers_memory
         declared = [
             *((f"`hub_groups`: {name!r}", each.memory) for name, each in self.hub_groups.items()),

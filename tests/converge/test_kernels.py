@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.attacks.test_docker_filter import Hub, check_refused
 from tests.kit.hub_client import HubClient, KernelError, patiently
 from tests.kit.service import Service
 from tests.kit.support import Run
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 ROLES = ("deploys/docker.py", "deploys/jupyterhub.py")
 NAME = "$(cat /opt/hubstead/singleuser/image)"
+OWN = "mine/course:2026"
 BLOCKED = "FORWARD -i docker0 -j REJECT"
 
 
@@ -111,6 +113,42 @@ def test_a_kernel_that_cannot_be_built_leaves_the_image_that_works(school: Servi
         assert bash.run("echo $((6*7))") == "42\n"
 
 
+def test_people_start_images_that_are_allowed_and_no_others(school: Service) -> None:
+    settle(school, "bash")
+    school.sudo(
+        f"docker build --quiet --tag {OWN} - <<END\nFROM {NAME}\nUSER root\n"
+        "RUN echo 2026 >/etc/course\nUSER jovyan\nEND"
+    )
+    profiles = [{"name": "Standard"}, {"name": "Course", "image": OWN}]
+    school.settings += (
+        f'hub_allowed_images=["{OWN}"]', f"hub_profiles={json.dumps(profiles)}",
+    )  # fmt: skip
+    run = school.run(*ROLES)
+    assert run.status == 0, run.end
+    second = school.run(*ROLES)
+    assert (second.status, second.changed) == (0, []), second.end
+    ada = school.person("ada")
+    server = f"{ada.site.base}hub/api/users/ada/server"
+    for options, course in (
+        ({"profile": "Course"}, "True\n"),
+        ({"image": OWN}, "True\n"),
+        ({"profile": "Standard"}, "False\n"),
+    ):
+        patiently(ada.stop_server)
+        ada.request("POST", server, json={"user_options": options}).raise_for_status()
+        ada.start_server()
+        with ada.kernel() as kernel:
+            assert kernel.run("import os; print(os.path.exists('/etc/course'))") == course
+    patiently(ada.stop_server)
+    refused = ada.request("POST", server, json={"user_options": {"image": "debian:trixie"}})
+    assert refused.status_code == 400, refused.text
+    # nor does the filter pass what the Hub did not refuse
+    hub = Hub(school, OWN)
+    others = ("debian:trixie", f"{OWN}0", "mine/course", f"registry.example.org/{OWN}")
+    check_refused(school, hub, {image: hub.altered(Image=image) for image in others})
+    ada.start_server()
+
+
 #: A cell that says its version, one that keeps something, one that prints it, and one that fails
 CELLS = {
     "python3": ("import sys; print(sys.version)", "x = 42", "print(x)", "1/0"),
@@ -131,7 +169,7 @@ CELLS = {
     "ir": ("cat(R.version.string)", "x <- 42", "cat(x)", "stop('bad')"),
 }  # fmt: skip
 #: Bytes, of control groups' version 2 or 1
-MEMORY = "cat /sys/fs/cgroup/memory.peak || cat /sys/fs/cgroup/memory/memory.max_usage_in_bytes"
+MEMORY = "cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes; true"
 WRITABLE = "find / -xdev -type f -perm -002 -not -path '/proc/*' 2>/dev/null; true"
 
 

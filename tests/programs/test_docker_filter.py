@@ -200,6 +200,21 @@ def test_what_the_owner_shares_is_there_for_all_and_as_the_policy_has_it() -> No
             Filter(policy, docker).answer(Request("POST", CREATE, json.dumps(body).encode()))
 
 
+def test_an_image_of_the_owner_is_passed_to_the_letter() -> None:
+    digest = f"reg.example.org:5000/b_c@sha256:{ID}"
+    policy = replace(POLICY, images=["mine/course:1.0", digest])
+    docker = Docker(OURS)
+    for image in policy.images:
+        target = f"/v1.45/images/{image.replace('@', '%40')}/json"
+        assert Filter(policy, docker).answer(Request("GET", target, b"")).status == 200
+        assert description(policy, "ada", changed("Image", image))["Image"] == image
+    for image in ("mine/course:1x0", "mine/course", "x/mine/course:1.0", "MINE/course:1.0"):
+        with pytest.raises(RefusedError, match="Image has to be"):
+            description(policy, "ada", changed("Image", image))
+        with pytest.raises(RefusedError, match="not the image of"):
+            Filter(policy, docker).answer(Request("GET", f"/images/{image}/json", b""))
+
+
 def test_it_runs_as_whom_its_files_belong_to(tmp_path: Path) -> None:
     files, uid = tmp_path / "files", os.getuid()
     (files / "ada").mkdir(parents=True)

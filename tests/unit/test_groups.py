@@ -71,7 +71,18 @@ def test_groups_are_settled(data: dict[str, Any]) -> None:
         ({"hub_profiles": [{"name": "a"}, {"name": "a"}]}, ["'a' is there twice"]),
         ({"hub_profiles": [{"name": "a\nb"}]}, ["no text in one line"]),
         ({"hub_profiles": [{"nam": "a"}]}, ["did you mean 'name'?"]),
-        ({"hub_profiles": [{"name": "a", "image": "b"}]}, ["'image' is no key here"]),
+        (
+            {"hub_profiles": [{"name": "a", "image": "b:1"}], "hub_allowed_images": ["b:2"]},
+            ["'a' has the image 'b:1', which `hub_allowed_images` does not have"],
+        ),
+        ({"hub_allowed_images": ["b"]}, ["'b' is no image with a tag"]),
+        ({"hub_allowed_images": ["reg.example.org:5000/b"]}, ["is no image with a tag"]),
+        ({"hub_allowed_images": ["b:1 --privileged"]}, ["is no image with a tag"]),
+        ({"hub_allowed_images": ["hubstead/singleuser:1"]}, ["is built by the host itself"]),
+        (
+            {"hub_allowed_images": ["b:1"], "hub_spawner": "systemd"},
+            ["`hub_allowed_images` are for `hub_spawner` = 'docker'"],
+        ),
         ({"hub_group": {}}, ["did you mean `hub_groups`?"]),
     ],
 )
@@ -106,6 +117,27 @@ def test_the_filter_knows_who_is_in_a_group(plan: Plan) -> None:
     }  # fmt: skip
     assert told["profiles"][1] == {"groups": ["physics"], "memory": 8 << 30, "cpus": None}
     assert escaped("ann-marie_x") == "ann-2dmarie-5fx"
+
+
+def test_images_of_the_owner_are_fetched_once_and_allowed(plan: Plan) -> None:
+    fetch = "singleuser | Fetch the owner's images"
+    settings = "/etc/jupyterhub/settings.json"
+    plain = executed(plan, "jupyterhub")
+    assert fetch not in plan("docker").names
+    assert "start_allowed_images" not in json.loads(plain.files[settings])["code"]
+    own = ["mine/course:2026", f"reg.example.org:5000/b@sha256:{'0' * 64}"]
+    data = {"hub_allowed_images": own, "hub_profiles": [{"name": "Course", "image": own[0]}]}
+    run = executed(plan, "docker", **data)
+    pulled = [command for command in run.sent.commands if "docker pull" in command]
+    assert len(pulled) == 2 and own[0] in pulled[0]
+    assert json.loads(run.files[POLICY])["images"] == own
+    there = {"--format ok": "\n".join(own)}
+    assert fetch not in plan("docker", data=data, responses=there).changing
+    told = json.loads(executed(plan, "all", **data).files[settings])
+    allowed = told["traits"]["DockerSpawner"]["allowed_images"]
+    assert allowed.pop("standard") == told["traits"]["DockerSpawner"]["image"]
+    assert allowed == {each: each for each in own}
+    assert "start_allowed_images" in told["code"]
 
 
 def test_a_folder_is_made_for_whom_it_is(plan: Plan) -> None:

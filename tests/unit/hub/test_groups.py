@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from hubstead_hub.groups import Place, place_of
+from hubstead_hub.groups import Place, place_of, start_allowed_images
 from hubstead_hub.may_stay import Ruled
 from hubstead_hub.rules import Group, Profile, Rules
 from tests.kit import forms
@@ -191,6 +193,39 @@ def test_of_several_groups_the_larger_counts() -> None:
     assert place(Group()).memory is None
     # an owner's own way to log in, which has no rules: the culler's own limit counts
     assert Place().idle_timeout is None
+
+
+def test_each_start_is_of_the_image_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class DockerSpawner:
+        """What of the package's chooses an image."""
+
+        def __init__(self, rules: Rules) -> None:
+            authenticator = SimpleNamespace(rules=SimpleNamespace(now=rules), manage_groups=False)
+            self.user = SimpleNamespace(name="ada", groups=[], authenticator=authenticator)
+            self.image, self.cmd = "standard:1", ["python"]
+            self.user_options: dict[str, Any] = {}
+
+        async def start(self) -> None:
+            self.image = self.user_options.get("image") or self.image
+            await self.create_object()
+
+        async def create_object(self) -> None: ...
+
+    module = SimpleNamespace(DockerSpawner=DockerSpawner)
+    monkeypatch.setitem(sys.modules, "dockerspawner", module)
+    start_allowed_images()
+    spawner = DockerSpawner(Rules(profiles=(Profile("Small"), Profile("Course", image="own:1"))))
+    ours, theirs = ["python"], ["jupyterhub-singleuser"]
+    for options, expected in (
+        ({}, ("standard:1", ours)),
+        ({"profile": "Course"}, ("own:1", theirs)),
+        ({"image": "own:2"}, ("own:2", theirs)),
+        # what was started before is no choice
+        ({"profile": "Small"}, ("standard:1", ours)),
+    ):
+        spawner.user_options = options
+        asyncio.run(spawner.start())
+        assert (spawner.image, spawner.cmd) == expected
 
 
 def test_a_folder_is_a_members_to_see_and_a_teachers_to_change() -> None:

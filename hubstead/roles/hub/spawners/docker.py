@@ -28,6 +28,7 @@ from hubstead.progress import summarise
 from hubstead.render import render
 from hubstead.settings.base import BaseSettings
 from hubstead.settings.docker import DockerSettings
+from hubstead.settings.groups import GroupsSettings
 from hubstead.settings.jupyterhub import HubSettings
 from hubstead.site import Site
 from hubstead.texts import in_bytes
@@ -210,6 +211,9 @@ def singleuser(site: Site) -> None:
         context=build,
         keep=settings.docker_image_keep,
     )
+    allowed = site[GroupsSettings].hub_allowed_images
+    if allowed:
+        docker.pulled(name="Fetch the owner's images", images=allowed)
     _hold(site)
     if settings.docker_image_refresh:
         _refresh()
@@ -371,13 +375,16 @@ def absent(site: Site) -> None:
 
 def _configuration(site: Site) -> hub.Configuration:
     """Servers: a container and a volume a user."""
-    settings = site[HubSettings]
+    settings, allowed = site[HubSettings], site[GroupsSettings].hub_allowed_images
     return hub.Configuration(
         traits={
             "JupyterHub": {"spawner_class": "dockerspawner.DockerSpawner"},
             "DockerSpawner": {
                 "client_kwargs": {"base_url": f"unix://{SOCKET}"},
                 "image": image(site),
+                "allowed_images": {"standard": image(site), **{each: each for each in allowed}}
+                if allowed
+                else {},
                 "pull_policy": "never",
                 "cmd": [PYTHON, "-s", "-m", "jupyterhub.singleuser"],
                 "name_template": server_prefix("{username}") + "{servername}",
@@ -412,6 +419,7 @@ def _configuration(site: Site) -> hub.Configuration:
             "forget_images_that_are_refused",
             "give_people_files",
             "share_folders_of_groups",
+            *(["start_allowed_images"] if allowed else []),
             "say_so_while_docker_is_away",
         ),
     )

@@ -197,6 +197,32 @@ def share_folders_of_groups() -> None:
     spawner_class.create_object = create_object
 
 
+def start_allowed_images() -> None:
+    """Start the image that was asked for, else the one of the profile, else the host's own.
+
+    DockerSpawner itself keeps the one of the last start. In an image that the host did not build, a
+    server is called as JupyterHub installs it (jupyterhub-singleuser).
+    """
+    from dockerspawner import DockerSpawner
+
+    spawner_class: Any = DockerSpawner
+    start, create = spawner_class.start, spawner_class.create_object
+
+    async def begin(self: Any, *arguments: Any, **options: Any) -> Any:
+        if not hasattr(self, "_of_the_host"):
+            self._of_the_host = self.image, self.cmd
+        profile = profile_of(place_of(self.user), self.user_options)
+        self.image = (profile and profile.image) or self._of_the_host[0]
+        return await start(self, *arguments, **options)
+
+    async def create_object(self: Any) -> Any:
+        image, command = self._of_the_host
+        self.cmd = command if self.image == image else ["jupyterhub-singleuser"]
+        return await create(self)
+
+    spawner_class.start, spawner_class.create_object = begin, create_object
+
+
 class Chooser:
     """`Spawner.options_form`: where somebody may start several things."""
 

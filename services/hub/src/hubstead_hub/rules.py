@@ -50,12 +50,14 @@ class Group:
 class Profile:
     """What people may start.
 
+    + image: of the owner's; None for the one that the host built.
     + memory, cpus: bytes and cores; None for what the person has anyway.
     + groups: of `Rules.declared`, whose people may choose it; everybody where there is none.
     """
 
     name: str
     description: str = ""
+    image: str | None = None
     memory: int | None = None
     cpus: float | None = None
     groups: frozenset[str] = frozenset()

@@ -18,6 +18,7 @@ tls_acme_email = "admin@example.org"
 # people's servers, apart from the Hub in the browser (docs/apart.md)
 hub_servers_name = "servers.example.org"
 
+hub_kernels = ["python", "bash", "c", "cpp", "java", "octave", "r"]
 hub_memory_limit = "4G"
 docker_subnet = "172.27.0.0/16"
 # who was away for six minutes is gone, with their files

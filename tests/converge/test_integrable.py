@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 INVENTORY, NAME = PROJECT / "inventories/integrable.py", "notebooks.example.org"
 SETTINGS = runpy.run_path(str(PROJECT / "group_data/integrable.py"))
 #: Of these, what the host of other tests has its own way, and what takes long
-OTHERWISE = {"tls", "tls_acme_email", "hub_servers_name"}
+OTHERWISE = {"tls", "tls_acme_email", "hub_servers_name", "hub_kernels"}
 BASE, APP = SETTINGS["hub_base_url"], "https://app.example.org"
 EXAMPLE = SimpleNamespace(**runpy.run_path(str(PROJECT / "docs/examples/integrator.py")))
 #: Of everything that a person has
@@ -188,6 +188,12 @@ def test_there_is_no_login_but_by_token(application: Application) -> None:
 
 def test_servers_are_as_the_page_says(application: Application) -> None:
     with application.session("visitor-5") as session:
+        url = f"{session.url}/api/kernelspecs"
+        headers = {"Authorization": f"token {session.token}"}
+        kernels = application.client().http.get(url, headers=headers).json()
+        whole = application.service.inventory == INVENTORY
+        wanted = SETTINGS["hub_kernels"] if whole else ["python"]
+        assert len(kernels["kernelspecs"]) == len(wanted)
         (found,) = json.loads(application.service.sudo("docker inspect hubstead-visitor-2d5--"))
         assert found["HostConfig"]["Memory"] == 4 << 30
         (network,) = found["NetworkSettings"]["Networks"].values()

@@ -15,6 +15,8 @@ LOGS = "hubstead-servers"
 _STOP = (
     "systemctl stop 'hubstead-server@*.service' 'hubstead-server-network@*.service'"
     f" 'systemd-journald*@{LOGS}.*'"
+    # whose last sync finds nobody there (systemd-journald-sync@.service, systemd 257)
+    f" && systemctl reset-failed 'systemd-journald*@{LOGS}.*'"
     # what single ones had besides the template
     " && rm -rf /run/systemd/system/hubstead-server@[0-9]*.service.d"
 )

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from hubstead.settings.accounts import Groups, Names
 from hubstead.settings.jupyterhub import SHORTEST, HubSettings, own_directory
-from hubstead.settings.model import Others, Settings
+from hubstead.settings.model import Others, Settings, check_distinct
 from hubstead.texts import in_bytes, is_image
 
 #: Where folders of groups are in servers
@@ -144,10 +144,7 @@ class GroupsSettings(Settings):
     @field_validator("hub_profiles")
     @classmethod
     def _once(cls, value: list[Profile]) -> list[Profile]:
-        names = [profile.name for profile in value]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{twice[0]!r} is there twice")
+        check_distinct([profile.name for profile in value])
         return value
 
     def check(self) -> None:

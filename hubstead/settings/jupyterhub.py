@@ -8,7 +8,14 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from hubstead.settings.application import ApplicationSettings
-from hubstead.settings.model import AUTHENTICATORS, KERNELS, SPAWNERS, Others, Settings
+from hubstead.settings.model import (
+    AUTHENTICATORS,
+    KERNELS,
+    SPAWNERS,
+    Others,
+    Settings,
+    check_distinct,
+)
 from hubstead.texts import in_bytes, is_path
 
 #: Below / (hier(7)); services see nothing of /home and /root (systemd.exec(5), ProtectHome=)
@@ -170,9 +177,7 @@ class HubSettings(Settings):
     @field_validator("hub_kernels")
     @classmethod
     def _once(cls, value: list[str]) -> list[str]:
-        twice = sorted({name for name in value if value.count(name) > 1})
-        if twice:
-            raise ValueError(f"{twice[0]!r} is there twice")
+        check_distinct(value)
         return value
 
     @field_validator("hub_base_url")
@@ -219,9 +224,7 @@ class HubSettings(Settings):
     @field_validator("hub_authenticators")
     @classmethod
     def _beside_each_other(cls, value: list[str]) -> list[str]:
-        twice = sorted({name for name in value if value.count(name) > 1})
-        if twice:
-            raise ValueError(f"{twice[0]!r} is there twice")
+        check_distinct(value)
         forms = [name for name in value if name in FORMS]
         if len(forms) > 1:
             raise ValueError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from ipaddress import IPv4Network
@@ -62,6 +62,13 @@ class Choice:
 AUTHENTICATORS, SPAWNERS, PROXIES, KERNELS = map(
     Choice, ("authenticators", "spawners", "proxies", "kernels")
 )
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Raise ValueError for a name that is there twice."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{twice[0]!r} is there twice")
 
 
 class Settings(BaseModel):

@@ -151,6 +151,16 @@ def test_a_name_is_whose_it_was_first(site: Site, way: str) -> None:
     assert first.is_logged_in()
 
 
+def test_a_name_of_the_table_waits_for_whose_it_is(site: Site) -> None:
+    """Else the teacher of a group is whoever takes her name at GitHub, and comes first."""
+    grace = site.hub.person("grace.hopper")
+    for way in ("oidc", "github"):
+        site.knows(way, "grace.hopper")
+        answer = site.log_in(way, "grace.hopper")[1]
+        assert answer.status_code == 403 and "somebody of the users table" in answer.text
+    assert grace.login("grace.hopper").status_code == 302
+
+
 def test_the_password_page_is_no_way_around_that(site: Site) -> None:
     """Who changes a password ends sessions of the name, and gets a new one."""
     first = site.person("oidc", "both")

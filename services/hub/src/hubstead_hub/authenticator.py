@@ -151,6 +151,13 @@ class UsersTableAuthenticator(Guessing, Ruled):
                 self.marks.set({user.username: mark_of(new)})
         return changed
 
+    async def has(self, name: str) -> bool:
+        """Whether somebody of the table has a name.
+
+        :raises HTTPError: 503 where the table cannot be read.
+        """
+        return await self._with_database(self._reader.find, name) is not None
+
     async def account(self, name: str) -> str | None:
         """What tells an account from the next one of its name; None where that is not known."""
         try:

@@ -83,6 +83,9 @@ class Ruled(Authenticator):
     #: What is common to the accounts of the other ways beside this one (`kind`)
     others: frozenset[str] = frozenset()
 
+    #: The users table, where that is another way beside this one
+    table: Any = None
+
     @default("any_allow_config")
     def _any_allow_config_default(self) -> bool:
         # in the file, where JupyterHub does not look
@@ -212,7 +215,11 @@ class MayStay(Ruled):
         Raises HTTPError: 403 for a name that cannot be one here, or is somebody else's.
         """
         found = await super().authenticate(handler, data, **options)
-        return found and self._in_our_terms(found)
+        if not found:
+            return found
+        described = self._in_our_terms(found)
+        await self._refuse_whom_the_table_has(described["name"], self._account(found))
+        return described
 
     def _account(self, found: dict[str, Any]) -> str:
         digest = hashlib.sha256(self.identity(found).encode()).hexdigest()[:20]
@@ -243,6 +250,20 @@ class MayStay(Ruled):
             self._refuse(
                 f"{name!r} is the name of another account of the same provider, which logged in "
                 "before. If that is gone, remove the user on the Hub's admin page."
+            )
+
+    async def _refuse_whom_the_table_has(self, name: str, account: str) -> None:
+        """Keep a name for somebody of the users table who has not come yet; it is declared there.
+
+        Whose it is already, or is by `hub_username_map`, has it.
+        """
+        theirs = account_of(self.marks.get(name)) == account
+        if not self.table or theirs or name in self.rules.now.names.values():
+            return
+        if await self.table.has(name):
+            self._refuse(
+                f"{name!r} is the name of somebody of the users table. If that is you, log in with "
+                "your password; if not, ask the people who run this service for another name."
             )
 
     async def _refuse_who_may_not(self, found: dict[str, Any]) -> None:

@@ -92,9 +92,11 @@ class Several(Ruled):
         made = [
             import_item(path)(parent=self, way=way, auto_login=False) for way, path in self.ways
         ]
+        table = next((child for child in made if not child.kind), None)
         for child in made:
             child.rules, child.marks = self.rules, self.marks
             child.others = frozenset(each.kind for each in made if each is not child)
+            child.table = table if child is not table else None
         return tuple(made)
 
     @property

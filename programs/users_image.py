@@ -2,7 +2,7 @@
 """Written by Hubstead: the image of the users' servers.
 
     users-image build DIRECTORY          make it, where it is not there
-    users-image replace DIRECTORY        make that of the context in DIRECTORY.new, which then takes
+    users-image replace DIRECTORY IMAGE  make it of the context in DIRECTORY.new, which then takes
                                          the place of DIRECTORY
     users-image refresh DIRECTORY        make it anew when Debian has updates for what is in it
     users-image hold DIRECTORY NETWORK   keep it, and the users' network, from Docker's clean-ups
@@ -120,13 +120,17 @@ def build_from_others(image: str, directory: Path) -> None:
     build(image, directory, "--pull=false", *named)
 
 
-def replace(directory: Path) -> None:
-    new = Path(f"{directory}.new")
-    image = (new / "image").read_text().strip()
+def replace(directory: Path, image: str) -> None:
+    """Have the image, and its context in DIRECTORY."""
+    new, note = Path(f"{directory}.new"), directory / "image"
+    if not new.exists() and note.exists() and note.read_text().strip() == image:
+        # a run that was cut has gone on, and is done with it
+        new = directory
     if not inspected(image, "{{.Id}}"):
         build_from_others(image, new)
-    shutil.rmtree(directory, ignore_errors=True)
-    new.rename(directory)
+    if new != directory:
+        shutil.rmtree(directory, ignore_errors=True)
+        new.rename(directory)
 
 
 def collect(replaced: Path, image: str) -> None:
@@ -209,7 +213,7 @@ def main(action: str, path: str, *arguments: str) -> None:
         # a deploy and the timer, or a build that an earlier, killed run left behind
         fcntl.flock(file, fcntl.LOCK_EX)
         if action == "replace":
-            replace(directory)
+            replace(directory, *arguments)
             return
         image = (directory / "image").read_text().strip()
         if action == "refresh":

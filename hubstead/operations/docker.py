@@ -264,15 +264,17 @@ def built(
     note = files.File(f"{image}\n")
     known = host.get_fact(files.Paths, [f"{directory}/image"]).get(f"{directory}/image")
     if known is None or known.sha256 != note.as_state().sha256:
-        new = f"{directory}.new"
-        yield StringCommand("rm", "-rf", QuoteString(new))
+        new, parent = f"{directory}.new", directory.rpartition("/")[0]
+        # not while a run that was cut goes on building there
+        remove = ("flock", QuoteString(f"{directory}.lock"), "rm -rf --", QuoteString(new))
+        yield StringCommand("umask 022; mkdir -p --", QuoteString(parent), "&&", *remove)
         entries: dict[str, files.Entry] = {new: files.Directory()}
         for path, file in {**context, "image": note}.items():
             target = f"{new}/{path}"
             entries.setdefault(target.rsplit("/", 1)[0], files.Directory())
             entries[target] = file
         yield from files.present._inner(entries)
-        yield StringCommand(PROGRAM, "replace", QuoteString(directory))
+        yield StringCommand(PROGRAM, "replace", QuoteString(directory), QuoteString(image))
     elif tag not in state.tags:
         yield StringCommand(PROGRAM, "build", QuoteString(directory))
     for old in [other for other in state.tags if other != tag][keep - 1 :]:

@@ -246,7 +246,7 @@ def context(directory: Path, tag: str) -> str:
 
 def test_another_context_takes_its_place_once_its_image_is_built(host: Host) -> None:
     new = context(host.directory / "context.new", "feedfeedfeed")
-    assert host.run("replace").returncode == 0
+    assert host.run("replace", new).returncode == 0
     # it begins with what it has in common with the one that is there
     (build,) = host.builds
     assert f"--cache-from={IMAGE} " in build and "BUILDKIT_INLINE_CACHE=1" in build
@@ -256,14 +256,17 @@ def test_another_context_takes_its_place_once_its_image_is_built(host: Host) -> 
     # back again: both images are there
     context(host.directory / "context.new", IMAGE.rpartition(":")[2])
     host.set()
-    assert (host.run("replace").returncode, host.builds) == (0, [])
+    assert (host.run("replace", IMAGE).returncode, host.builds) == (0, [])
     assert (host.directory / "context/image").read_text() == f"{IMAGE}\n"
+    # a run that was cut went on, and did so before the one that comes after it
+    assert (host.run("replace", IMAGE).returncode, host.builds) == (0, [])
+    assert host.run("replace", new).returncode != 0
 
 
 def test_a_context_that_cannot_be_built_takes_nobodys_place(host: Host) -> None:
-    context(host.directory / "context.new", "feedfeedfeed")
+    new = context(host.directory / "context.new", "feedfeedfeed")
     host.set(broken=True)
-    done = host.run("replace")
+    done = host.run("replace", new)
     assert done.returncode == 1
     assert "no index answers" in done.stderr and "was not built" in done.stderr
     assert (host.directory / "context/image").read_text() == f"{IMAGE}\n"

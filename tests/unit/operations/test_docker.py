@@ -61,6 +61,7 @@ BUILD = {
 }  # fmt: skip
 
 
+REPLACE = "/usr/local/lib/hubstead/users-image replace /opt/image hubstead/singleuser:new"
 NOTE = files.File("hubstead/singleuser:new\n").as_state()
 
 
@@ -73,12 +74,13 @@ def built(
 
 def test_an_image_is_built_from_its_context_alone() -> None:
     sent = built(note=None)
-    assert sent[0] == "rm -rf /opt/image.new"
-    assert [line for line in sent if line.startswith("umask")] == [
+    removed = "flock /opt/image.lock rm -rf -- /opt/image.new"
+    assert sent[0] == f"umask 022; mkdir -p -- /opt && {removed}"
+    assert [line for line in sent[1:] if line.startswith("umask")] == [
         f"umask 022; mkdir -p -- /opt/image.new{below}" for below in ("", "/certificates")
     ]
     assert sum("base64.b64decode" in line for line in sent) == len(CONTEXT) + 1
-    assert sent[-1] == "/usr/local/lib/hubstead/users-image replace /opt/image"
+    assert sent[-1] == REPLACE
 
 
 def test_a_built_image_is_left_alone() -> None:
@@ -93,7 +95,7 @@ def test_the_context_is_that_of_the_image_in_use() -> None:
     """Back at an earlier setting, the timer builds from this context and names it so."""
     other = files.File("hubstead/singleuser:old\n").as_state()
     sent = built("new", "old", note=other)
-    assert sent[-1] == "/usr/local/lib/hubstead/users-image replace /opt/image"
+    assert sent[-1] == REPLACE
 
 
 def test_superfluous_images_go() -> None:

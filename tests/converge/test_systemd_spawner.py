@@ -559,13 +559,13 @@ def test_doctor_and_verify_find_it_well(service: Service) -> None:
         assert f"holds   {subject}" in found
 
 
-def test_groups_give_limits_and_folders_as_with_docker(
-    service: Service, uids: dict[str, int]
-) -> None:
+def test_groups_give_limits_and_folders_as_with_docker(service: Service) -> None:
+    def uid(name: str) -> int:
+        return int(service.sudo(f"stat -c %u {FILES}/{name}"))
+
     def limits(name: str) -> list[str]:
-        uid = service.sudo(f"stat -c %u {FILES}/{name}").strip()
         which = "MemoryMax", "CPUQuotaPerSecUSec"
-        shown = service.sudo(f"systemctl show -p {','.join(which)} {unit(int(uid))}")
+        shown = service.sudo(f"systemctl show -p {','.join(which)} {unit(uid(name))}")
         found = dict(line.split("=") for line in shown.splitlines())
         return [found[each] for each in which]
 
@@ -578,12 +578,15 @@ def test_groups_give_limits_and_folders_as_with_docker(
     service.settings = (
         f"hub_groups={json.dumps(groups)}", f"hub_profiles={json.dumps(profiles)}",
     )  # fmt: skip
-    main = {name: main_pid(service, uid) for name, uid in uids.items()}
+    service.forget()
+    for name in ("alice", "eve"):
+        service.person(name)
+    main = {name: main_pid(service, uid(name)) for name in ("alice", "eve")}
     for changes in (True, False):
         run = service.run()
         assert run.status == 0 and bool(run.changed) == changes, run.end
     # who was at work goes on
-    assert {name: main_pid(service, uid) for name, uid in uids.items()} == main
+    assert {name: main_pid(service, uid(name)) for name in main} == main
     check_folders(service)
     assert limits("ada") == [str(600 << 20), "1s"]
     assert limits("mallory") == [str(2 << 30), "2s"]
@@ -603,9 +606,10 @@ def test_groups_give_limits_and_folders_as_with_docker(
     # who has taken over the Hub gives eve nothing of it
     request = {"start": "eve", "environment": {}, "arguments": [], "groups": ["physics", "large"]}
     assert "not for eve" in ask(service, request | {"profile": "Large"})
-    assert main_pid(service, uids["eve"]) == main["eve"]
+    assert main_pid(service, uid("eve")) == main["eve"]
     ask(service, request | {"teaches": ["physics"]})
-    shown = service.sudo(f"systemctl show -P DropInPaths -P BindPaths {unit(uids['eve'])}")
+    assert main_pid(service, uid("eve")) not in ("0", main["eve"])
+    shown = service.sudo(f"systemctl show -P DropInPaths -P BindPaths {unit(uid('eve'))}")
     assert "physics" not in shown and limits("eve") == limits("mallory")
     service.forget()
 

@@ -23,8 +23,10 @@ from tests import timing
 
 PROJECT = Path(__file__).parents[1]
 LANES = int(os.environ.get("HUBSTEAD_LANES", "4"))
+#: What no other group has
+REST: tuple[str, ...] = ()
 #: In the order in which they begin: first what others need, then what takes long and mostly waits,
-#: beside what computes. What is not listed is a group of its own.
+#: beside what computes.
 GROUPS = (
     ("converge/test_service.py", "converge/test_secrecy.py", "converge/test_drift.py"),
     ("converge/test_three_hosts.py",),
@@ -33,7 +35,11 @@ GROUPS = (
      "attacks/test_addresses.py", "attacks/test_files.py", "attacks/test_guessing.py",
      "attacks/test_memory.py", "attacks/test_ports.py", "attacks/test_sessions.py"),
     ("converge/test_certificates.py", "converge/test_acme.py", "converge/test_dns.py"),
+    ("converge/test_resilience.py", "faults/test_docker.py", "converge/test_limits.py"),
     ("converge/test_cut.py",),
+    ("browser/test_browser.py", "browser/test_frames.py", "converge/test_chp.py",
+     "converge/test_groups.py"),
+    REST,
     ("converge/test_edges.py", "faults/test_postgres.py", "faults/test_owners_docker.py",
      "faults/test_root.py", "faults/test_disks.py", "faults/test_doctor.py"),
     ("browser/test_shared_lab.py", "converge/test_shared.py", "verify"),
@@ -41,9 +47,6 @@ GROUPS = (
     ("converge/test_fronts.py",),
     ("converge/test_upgrade.py", "faults/test_schema.py"),
     ("attacks/test_origins.py", "attacks/test_below_a_path.py"),
-    ("converge/test_resilience.py", "faults/test_docker.py", "converge/test_limits.py",
-     "browser/test_browser.py", "browser/test_frames.py", "converge/test_chp.py",
-     "converge/test_groups.py"),
     # both have a host that plays the internet, and this machine has room for one
     ("converge/test_isolation.py", "converge/test_firewall.py"),
     ("faults/test_owners_host.py", "faults/test_bad_hosts.py", "faults/test_other_tastes.py"),
@@ -74,8 +77,8 @@ class Outcome:
 def groups() -> list[tuple[str, ...]]:
     """Arguments of pytest that select each test once."""
     listed = [tuple(f"tests/{module}" for module in group) for group in GROUPS]
-    rest = [f"--ignore={module}" for group in listed for module in group]
-    return [*listed, ("tests", *rest)]
+    rest = ("tests", *(f"--ignore={module}" for group in listed for module in group))
+    return [group or rest for group in listed]
 
 
 def lane(number: int, todo: queue.Queue[tuple[str, ...]], outcome: Outcome) -> None:

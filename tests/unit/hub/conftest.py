@@ -110,8 +110,11 @@ class Hub(running.Running[Browser]):
             return False
 
     @staticmethod
-    def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
-        """Check until true: the Hub looks at the table once a second in these tests."""
+    def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+        """Check until true: the Hub looks at the table once a second in these tests.
+
+        Other tests may have the machine's cores meanwhile.
+        """
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline

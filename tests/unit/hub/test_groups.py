@@ -200,8 +200,10 @@ def test_each_start_is_of_the_image_that_is_asked_for(monkeypatch: pytest.Monkey
         """What of the package's chooses an image."""
 
         def __init__(self, rules: Rules) -> None:
-            authenticator = SimpleNamespace(rules=SimpleNamespace(now=rules), manage_groups=False)
-            self.user = SimpleNamespace(name="ada", groups=[], authenticator=authenticator)
+            authenticator = SimpleNamespace(
+                rules=SimpleNamespace(now=rules), groups_of=lambda user: set()
+            )
+            self.user = SimpleNamespace(name="ada", authenticator=authenticator)
             self.image, self.cmd = "standard:1", ["python"]
             self.user_options: dict[str, Any] = {}
 

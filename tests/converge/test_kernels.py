@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -186,6 +187,8 @@ def test_all_seven_run_in_one_server(school: Service) -> None:
     for name, (_, _, say, fail) in CELLS.items():
         with pytest.raises(KernelError):
             open_ones[name].run(fail)
+        # R of Debian 12 skips what comes just after an error, as if it had been sent before
+        time.sleep(2)
         # the error took nothing with it
         assert open_ones[name].run(say).strip() == "42", name
     with ada.kernel("c") as c:

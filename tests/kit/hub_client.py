@@ -366,13 +366,20 @@ class Kernel:
             elif kind == "status" and content["execution_state"] == "idle":
                 break
 
+    def _received(self) -> str | bytes | None:
+        """The next message; None for a ping, of which else there would be no end."""
+        kind, content = self.socket.recv_data(control_frame=True)
+        if kind == ABNF.OPCODE_CLOSE:
+            raise WebSocketException("the server closed the connection")
+        return content if kind in (ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY) else None
+
     def _answers(self, message: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """What the kernel publishes about a request, and about its own end."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            text = self.unread.popleft() if self.unread else self.socket.recv()
-            if not text:
-                raise WebSocketException("the server closed the connection")
+            text = self.unread.popleft() if self.unread else self._received()
+            if text is None:
+                continue
             answer = json.loads(text)
             mine = answer["parent_header"].get("msg_id") == message
             ends = answer["content"].get("execution_state") in ("restarting", "dead")

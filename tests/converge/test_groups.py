@@ -294,6 +294,7 @@ def test_who_leaves_for_good_leaves_an_archive_and_nothing_else(school: Service)
     with patiently(lambda: school.person("lena")).kernel() as kernel:
         assert kernel.run("import os; print(os.path.exists('thesis.ipynb'))") == "False\n"
     school.sudo(f"hub-users remove lena --yes; rm -r {ARCHIVES}")
+    school.forget()
 
 
 def test_a_class_comes_from_a_list(school: Service) -> None:

@@ -8,16 +8,10 @@ from hubstead_hub import form, may_stay
 from hubstead_hub.ldap import Ldap
 
 here: Any = globals()
-here["load_subconfig"](str(Path(here["__file__"]).with_name("hub_config.py")))
+here["load_subconfig"](str(Path(here["__file__"]).with_name("maker_config.py")))
 c: Any = here["get_config"]()
 c.JupyterHub.authenticator_class = Ldap
 c.JupyterHub.template_paths = [path for path in c.JupyterHub.template_paths if "table" not in path]
-c.JupyterHub.load_roles = [
-    {"name": "maker", "scopes": ["admin:users", "admin:servers", "tokens"], "services": ["maker"]}
-]
-c.JupyterHub.services = [{"name": "maker", "api_token": os.environ["TEST_SERVICE_TOKEN"]}]
-c.Ruled.rules_file = "rules.json"
-c.Ruled.auth_refresh_age = 1
 c.Guessing.servers_network = "127.0.0.0/29"
 c.Ldap.urls = [os.environ["TEST_DIRECTORY"]]
 c.Ldap.base = "ou=people,dc=example,dc=org"

@@ -8,18 +8,12 @@ from hubstead_hub import may_stay
 from hubstead_hub.oauth import OpenIDConnect
 
 here: Any = globals()
-here["load_subconfig"](str(Path(here["__file__"]).with_name("hub_config.py")))
+here["load_subconfig"](str(Path(here["__file__"]).with_name("maker_config.py")))
 c: Any = here["get_config"]()
 provider = os.environ["TEST_PROVIDER"]
 c.JupyterHub.authenticator_class = OpenIDConnect
 c.JupyterHub.template_paths = [path for path in c.JupyterHub.template_paths if "table" not in path]
-c.JupyterHub.load_roles = [
-    {"name": "maker", "scopes": ["admin:users", "admin:servers", "tokens"], "services": ["maker"]}
-]
-c.JupyterHub.services = [{"name": "maker", "api_token": os.environ["TEST_SERVICE_TOKEN"]}]
 c.CryptKeeper.keys = ["0f" * 32]
-c.Ruled.rules_file = "rules.json"
-c.Ruled.auth_refresh_age = 1
 c.OpenIDConnect.issuer = provider
 c.OpenIDConnect.client_id = "hub"
 c.OpenIDConnect.client_secret = "the secret of the client"

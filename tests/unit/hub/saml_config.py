@@ -8,17 +8,11 @@ from hubstead_hub import may_stay
 from hubstead_hub.saml import Saml
 
 here: Any = globals()
-here["load_subconfig"](str(Path(here["__file__"]).with_name("hub_config.py")))
+here["load_subconfig"](str(Path(here["__file__"]).with_name("maker_config.py")))
 c: Any = here["get_config"]()
 c.JupyterHub.authenticator_class = Saml
 c.JupyterHub.template_paths = [path for path in c.JupyterHub.template_paths if "table" not in path]
-c.JupyterHub.load_roles = [
-    {"name": "maker", "scopes": ["admin:users", "admin:servers", "tokens"], "services": ["maker"]}
-]
-c.JupyterHub.services = [{"name": "maker", "api_token": os.environ["TEST_SERVICE_TOKEN"]}]
 c.CryptKeeper.keys = ["0f" * 32]
-c.Ruled.rules_file = "rules.json"
-c.Ruled.auth_refresh_age = 1
 c.Saml.login_service = "Campus"
 c.Saml.entity_id = "https://id.example.net/saml/metadata"
 c.Saml.sign_in_url = "https://id.example.net/saml/login"

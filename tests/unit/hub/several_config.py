@@ -9,18 +9,12 @@ from hubstead_hub import may_stay
 from hubstead_hub.several import Several
 
 here: Any = globals()
-here["load_subconfig"](str(Path(here["__file__"]).with_name("hub_config.py")))
+here["load_subconfig"](str(Path(here["__file__"]).with_name("maker_config.py")))
 c: Any = here["get_config"]()
 hub, oidc, github = (os.environ[f"TEST_{name}"] for name in ("HUB_URL", "OIDC", "GITHUB"))
 c.JupyterHub.authenticator_class = Several
 c.JupyterHub.template_paths.append(str(resources.files("hubstead_hub") / "several_templates"))
-c.JupyterHub.load_roles = [
-    {"name": "maker", "scopes": ["admin:users", "admin:servers", "tokens"], "services": ["maker"]}
-]
-c.JupyterHub.services = [{"name": "maker", "api_token": os.environ["TEST_SERVICE_TOKEN"]}]
 c.CryptKeeper.keys = ["0f" * 32]
-c.Ruled.rules_file = "rules.json"
-c.Ruled.auth_refresh_age = 1
 # as an owner's lines might have it, for one way
 c.Authenticator.auto_login = True
 c.Several.ways = [

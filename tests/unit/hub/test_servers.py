@@ -80,6 +80,15 @@ def spawner(monkeypatch: pytest.MonkeyPatch) -> Any:
     return spawner
 
 
+def let_something_listen(monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+    """At every address, or at none."""
+
+    async def listens(address: str, port: int) -> bool:
+        return is_there
+
+    monkeypatch.setattr(servers, "_listens", listens)
+
+
 def test_names_are_in_paths_as_with_docker() -> None:
     assert escaped("ada@example.org") == "ada-40example-2eorg"
     assert escaped("Zoë") == "-5ao-c3-ab"
@@ -88,10 +97,7 @@ def test_names_are_in_paths_as_with_docker() -> None:
 def test_a_start_has_files_first_and_passes_what_is_jupyterhubs(
     helper: Helper, spawner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def listens(address: str, port: int) -> bool:
-        return True
-
-    monkeypatch.setattr(servers, "_listens", listens)
+    let_something_listen(monkeypatch, True)
     assert helper.during(spawner.start) == ("127.0.0.1", 8888)
     assert helper.asked == [
         "files",
@@ -112,10 +118,7 @@ def test_a_start_has_files_first_and_passes_what_is_jupyterhubs(
 def test_who_waits_is_told_when_the_server_has_ended(
     helper: Helper, spawner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def listens(address: str, port: int) -> bool:
-        return False
-
-    monkeypatch.setattr(servers, "_listens", listens)
+    let_something_listen(monkeypatch, False)
     helper.says["look"] = {"runs": False, "unit": UNIT}
     with pytest.raises(ServersError, match=UNIT) as error:
         helper.during(spawner.start)
@@ -149,10 +152,7 @@ def test_what_answers_where_a_container_was_is_no_server(
 ) -> None:
     """After a switch from Docker: its networks are gone, and somebody else may have the address."""
 
-    async def listens(address: str, port: int) -> bool:
-        return True
-
-    monkeypatch.setattr(servers, "_listens", listens)
+    let_something_listen(monkeypatch, True)
     server = SimpleNamespace(ip="172.30.0.2", port=8888)
     monkeypatch.setattr(SystemdSpawner, "server", server)
     spawner.load_state({"object_id": "0c1bed64a9a5", "object_name": "hubstead-ada--"})
